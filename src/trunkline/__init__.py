@@ -1,0 +1,1 @@
+"""trunkline: a production runtime for the Model Context Protocol."""
