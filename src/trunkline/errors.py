@@ -1,0 +1,251 @@
+"""The one exception tree.
+
+What it is for: every error a person or a peer may meet, with its wire code, HTTP status and stable name as class facts.
+What may live here: exception classes and the mapping from wire codes back to them.
+What may not: anything that imports from trunkline, any text that could hold a secret.
+
+    TrunklineError
+    ├── ProtocolError              travels as a JSON-RPC error
+    │   ├── ParseError             -32700  400   not JSON, or not acceptable JSON
+    │   ├── InvalidRequest         -32600  400   JSON, but not a JSON-RPC message we accept
+    │   ├── MethodNotFound         -32601  404   the method is not served in this revision
+    │   ├── InvalidParams          -32602  400   parameters missing, malformed or unknown
+    │   │   └── ResourceNotFound   -32602  400   no such resource (legacy revisions: -32002)
+    │   ├── InternalError          -32603  500   our own fault; the text never tells details
+    │   ├── HeaderMismatch         -32020  400   routing headers and body disagree
+    │   ├── MissingCapability      -32021  400   the client did not declare what this needs
+    │   ├── UnsupportedVersion     -32022  400   the revision is not served here
+    │   ├── Unauthenticated        -31001  401   no or no valid credentials
+    │   ├── Forbidden              -31002  403   the principal may not do this
+    │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
+    │   ├── DeadlineExceeded       -31004  504   the call ran longer than it may
+    │   ├── UpstreamUnavailable    -31005  502   an upstream cannot be reached or broke off
+    │   └── RemoteError            any     -     an error a peer answered, carried as it came
+    ├── ToolError                  the tool's own failure; becomes a result with isError
+    ├── SealError                  sealed state that is forged, foreign or expired
+    ├── TransportError             a connection could not be made or was lost
+    │   └── RequestTimeout         no answer within the time allowed
+    └── ConfigError                a configuration that cannot be used, and why
+
+Codes -31001 to -31005 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+"""
+
+from typing import ClassVar
+
+
+class TrunklineError(Exception):
+    """Something went wrong in trunkline."""
+
+    def __init__(self, message: str = "") -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        super().__init__(self.message)
+
+
+class ProtocolError(TrunklineError):
+    """The request failed.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        data: the JSON-RPC error's `data` member; JSON-encodable.
+    """
+
+    code: ClassVar[int] = -32603
+    status: ClassVar[int] = 500
+    name: ClassVar[str] = "protocol_error"
+
+    def __init__(self, message: str = "", data: object = None) -> None:
+        super().__init__(message)
+        self.data = data
+        self.request_id: str | int | None = None
+
+    def wire(self) -> dict[str, object]:
+        """The JSON-RPC `error` member."""
+        error: dict[str, object] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            error["data"] = self.data
+        return error
+
+
+class ParseError(ProtocolError):
+    """The body is not acceptable JSON."""
+
+    code = -32700
+    status = 400
+    name = "parse_error"
+
+
+class InvalidRequest(ProtocolError):
+    """The message is not a JSON-RPC request this endpoint accepts."""
+
+    code = -32600
+    status = 400
+    name = "invalid_request"
+
+
+class MethodNotFound(ProtocolError):
+    """The method is not served here."""
+
+    code = -32601
+    status = 404
+    name = "method_not_found"
+
+
+class InvalidParams(ProtocolError):
+    """The parameters are missing, malformed or name something unknown."""
+
+    code = -32602
+    status = 400
+    name = "invalid_params"
+
+
+class ResourceNotFound(InvalidParams):
+    """There is no such resource."""
+
+    name = "resource_not_found"
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"Resource not found: {uri}", {"uri": uri})
+
+
+class InternalError(ProtocolError):
+    """The server failed while it answered; its log has the details."""
+
+    code = -32603
+    status = 500
+    name = "internal_error"
+
+
+class HeaderMismatch(ProtocolError):
+    """A routing header is missing, malformed or differs from the body."""
+
+    code = -32020
+    status = 400
+    name = "header_mismatch"
+
+
+class MissingCapability(ProtocolError):
+    """The client did not declare a capability this request needs."""
+
+    code = -32021
+    status = 400
+    name = "missing_capability"
+
+    def __init__(self, required: dict[str, object], message: str = "") -> None:
+        names = ", ".join(sorted(required))
+        super().__init__(
+            message or f"This request needs client capabilities that were not declared: {names}",
+            {"requiredCapabilities": required},
+        )
+
+
+class UnsupportedVersion(ProtocolError):
+    """The protocol version is not served here."""
+
+    code = -32022
+    status = 400
+    name = "unsupported_version"
+
+    def __init__(self, requested: str, supported: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Unsupported protocol version: {requested[:64]}",
+            {"supported": list(supported), "requested": requested},
+        )
+
+
+class Unauthenticated(ProtocolError):
+    """Credentials are missing or not valid."""
+
+    code = -31001
+    status = 401
+    name = "unauthenticated"
+
+    def __init__(self, message: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.headers = headers
+
+
+class Forbidden(ProtocolError):
+    """The caller is known but may not do this."""
+
+    code = -31002
+    status = 403
+    name = "forbidden"
+
+
+class Overloaded(ProtocolError):
+    """A limit is reached; the same request may succeed later."""
+
+    code = -31003
+    status = 503
+    name = "overloaded"
+
+
+class DeadlineExceeded(ProtocolError):
+    """The call ran longer than it may and was stopped."""
+
+    code = -31004
+    status = 504
+    name = "deadline_exceeded"
+
+
+class UpstreamUnavailable(ProtocolError):
+    """An upstream server cannot be reached or broke off."""
+
+    code = -31005
+    status = 502
+    name = "upstream_unavailable"
+
+
+class RemoteError(ProtocolError):
+    """A peer answered with an error; it is carried as it came."""
+
+    name = "remote_error"
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        super().__init__(message, data)
+        self.remote_code = code
+
+    def wire(self) -> dict[str, object]:
+        error = super().wire()
+        error["code"] = self.remote_code
+        return error
+
+
+class ToolError(TrunklineError):
+    """The tool could not do its work; the text is shown to the model."""
+
+
+class SealError(TrunklineError):
+    """The sealed state is not ours, not for this request, or expired."""
+
+
+class TransportError(TrunklineError):
+    """The connection could not be made or was lost."""
+
+
+class RequestTimeout(TransportError):
+    """No answer came within the time allowed."""
+
+
+class ConfigError(TrunklineError):
+    """The configuration cannot be used."""
+
+
+# Streamable HTTP gives these codes a status; every other error of a well-formed request travels with 200.
+STATUS_OF_CODE: dict[int, int] = {
+    error.code: error.status
+    for error in (
+        ParseError,
+        InvalidRequest,
+        MethodNotFound,
+        InvalidParams,
+        HeaderMismatch,
+        MissingCapability,
+        UnsupportedVersion,
+        Unauthenticated,
+        Forbidden,
+        Overloaded,
+        DeadlineExceeded,
+        UpstreamUnavailable,
+    )
+}

@@ -1,0 +1,102 @@
+"""JSON as peers must see it.
+
+What it is for: one strict parser for everything that is forwarded, one encoder for everything that is sent.
+What may live here: pure functions over bytes and JSON values.
+What may not: knowledge of any message.
+"""
+
+import json
+from typing import NoReturn
+
+import msgspec
+
+from trunkline.errors import ParseError
+
+MAX_DEPTH = 128
+"""Nesting allowed in a parsed message; deeper ones are refused before they cost a stack."""
+
+
+encode = msgspec.json.Encoder().encode
+"""Encode a JSON value, a Struct or a `msgspec.Raw` to bytes."""
+
+
+def parse(raw: bytes | memoryview | str) -> object:
+    """Parse JSON so that re-encoding it loses nothing.
+
+    Duplicate keys are refused (two parsers may pick different ones), fractions and exponents keep their digits
+    (as `msgspec.Raw`), integers keep any size. Raises `ParseError`.
+
+        parse(b'{"price": 0.10}')  # {"price": Raw(b"0.10")}
+    """
+    try:
+        text = raw if isinstance(raw, str) else bytes(raw).decode("utf-8")
+        check_depth(text)
+        return json.loads(text, object_pairs_hook=_unique, parse_float=_literal, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ParseError(f"Parse error: {_reason(error)}") from None
+
+
+def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
+    """Refuse JSON nested deeper than `limit`; the slow walk runs only where there are more than `limit` brackets."""
+    if text.count("[") + text.count("{") <= limit:
+        return
+    depth, in_string, escaped = 0, False, False
+    for character in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > limit:
+                raise ParseError(f"Parse error: nested deeper than {limit} levels")
+        elif character in "]}":
+            depth -= 1
+
+
+def number(value: object) -> int | float | None:
+    """The number a parsed value stands for, or None when it is none."""
+    if isinstance(value, msgspec.Raw):
+        return float(bytes(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value
+
+
+def plain(raw: bytes | msgspec.Raw) -> object:
+    """Decode JSON to ordinary Python values, for people and validators; numbers may lose digits."""
+    return json.loads(bytes(raw))
+
+
+def _literal(digits: str) -> msgspec.Raw | float:
+    value = float(digits)
+    # A float whose shortest form is what was written loses nothing.
+    return value if repr(value) == digits else msgspec.Raw(digits.encode())
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    parsed = dict(pairs)
+    if len(parsed) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"duplicate key {key[:64]!r}")
+            seen.add(key)
+    return parsed
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error)
