@@ -18,8 +18,8 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── Unauthenticated        -31001  401   no or no valid credentials
     │   ├── Forbidden              -31002  403   the principal may not do this
     │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
-    │   ├── DeadlineExceeded       -31004  504   the call ran longer than it may
-    │   ├── UpstreamUnavailable    -31005  502   an upstream cannot be reached or broke off
+    │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
+    │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
@@ -28,6 +28,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     └── ConfigError                a configuration that cannot be used, and why
 
 Codes -31001 to -31005 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
 from typing import ClassVar
@@ -184,7 +185,7 @@ class DeadlineExceeded(ProtocolError):
     """The call ran longer than it may and was stopped."""
 
     code = -31004
-    status = 504
+    status = 200
     name = "deadline_exceeded"
 
 
@@ -192,7 +193,7 @@ class UpstreamUnavailable(ProtocolError):
     """An upstream server cannot be reached or broke off."""
 
     code = -31005
-    status = 502
+    status = 200
     name = "upstream_unavailable"
 
 
@@ -245,7 +246,5 @@ STATUS_OF_CODE: dict[int, int] = {
         Unauthenticated,
         Forbidden,
         Overloaded,
-        DeadlineExceeded,
-        UpstreamUnavailable,
     )
 }

@@ -1,0 +1,1 @@
+"""Who answers: dispatch, `Context`, `Principal`, the doors, sealed state. No asyncio."""

@@ -1,0 +1,226 @@
+"""The doors: the few interfaces everything hangs on.
+
+What it is for: the shapes that rooms agree on, so that they need not know each other.
+What may live here: protocols and the plain records they pass.
+What may not: implementations.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from trunkline.engine.principal import Principal
+
+if TYPE_CHECKING:
+    from trunkline.engine.context import Context
+
+Result = dict[str, object]
+"""A JSON-RPC result; parts that are already encoded are `msgspec.Raw`."""
+
+CallNext = Callable[["Context"], Awaitable[Result]]
+Interceptor = Callable[["Context", CallNext], Awaitable[Result]]
+"""`async (context, call_next) -> result`; the chain is composed once at start-up."""
+
+ChangeKind = Literal["tools", "prompts", "resources", "resource"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Something a listener may want to know: a list changed, or the resource `uri` did.
+
+    `owner` limits it to one principal (`Principal.owner`); None is for everyone.
+    """
+
+    kind: ChangeKind
+    uri: str | None = None
+    owner: str | None = None
+
+
+class InputRequest(msgspec.Struct, frozen=True):
+    """One question to the client: the method and parameters of a server-to-client request."""
+
+    method: Literal["elicitation/create", "sampling/createMessage", "roots/list"]
+    params: Mapping[str, object] | None = None
+
+    def wire(self) -> dict[str, object]:
+        """As it stands in `inputRequests` (patterns/mrtr, InputRequests)."""
+        if self.params is None:
+            return {"method": self.method}
+        return {"method": self.method, "params": self.params}
+
+
+class Provider(Protocol):
+    """What answers: Python functions (`server/`) or upstream servers (`gateway/`).
+
+    Results are JSON objects as the 2026-07-28 schema has them, without `resultType` and `serverInfo`, which the engine
+    adds; list and read results may carry `ttlMs` and `cacheScope`. `context.params` holds the parameters.
+    A provider raises `ProtocolError`s; any other exception becomes an `InternalError` without details.
+    """
+
+    def info(self) -> Mapping[str, object]:
+        """The `Implementation` record: name and version at least."""
+
+    def capabilities(self) -> Mapping[str, object]:
+        """The `ServerCapabilities` of what is offered."""
+
+    def instructions(self) -> str | None:
+        """Guidance for the model, if any."""
+
+    async def list_tools(self, context: "Context") -> Result:
+        """Answer `tools/list`; each tool is a dict with its `name`."""
+
+    async def list_resources(self, context: "Context") -> Result:
+        """Answer `resources/list`."""
+
+    async def list_templates(self, context: "Context") -> Result:
+        """Answer `resources/templates/list`."""
+
+    async def list_prompts(self, context: "Context") -> Result:
+        """Answer `prompts/list`."""
+
+    async def call_tool(self, context: "Context") -> Result:
+        """Answer `tools/call`."""
+
+    async def read_resource(self, context: "Context") -> Result:
+        """Answer `resources/read`."""
+
+    async def get_prompt(self, context: "Context") -> Result:
+        """Answer `prompts/get`."""
+
+    async def complete(self, context: "Context") -> Result:
+        """Answer `completion/complete`."""
+
+    async def follow(self, context: "Context", uris: Sequence[str]) -> None:
+        """Someone starts to listen to these resources; raises `InvalidParams` for one that cannot be followed."""
+
+    async def unfollow(self, context: "Context", uris: Sequence[str]) -> None:
+        """A listener to these resources left; paired with `follow`."""
+
+    def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Be told of changes from now on; returns what ends it. The listener returns at once and never raises."""
+
+    async def start(self) -> None:
+        """Begin to live: connect, spawn, warm up. Called once by the application, in its event loop."""
+
+    async def stop(self) -> None:
+        """Leave nothing behind."""
+
+
+class RequestFacts(msgspec.Struct, frozen=True):
+    """What an authenticator may look at. `headers` are lower-case; `body` is the raw request body."""
+
+    method: str
+    url: str
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+class Authenticator(Protocol):
+    """Facts of a request in, a principal out; or `Unauthenticated` or `Forbidden` with the headers to answer with."""
+
+    async def authenticate(self, facts: RequestFacts) -> Principal:
+        """Say who calls."""
+
+
+class Exchange(Protocol):
+    """The way back to the client of one request; each transport has its own."""
+
+    interactive: bool
+    """The client answers requests while its call is open (legacy); otherwise input needs rounds (modern)."""
+
+    async def notify(self, message: bytes) -> None:
+        """Send an encoded notification that belongs to this request."""
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> dict[str, object]:
+        """Send requests to the client and wait for all answers; only where `interactive`."""
+
+    async def suspend(self, retry: int) -> None:
+        """Close the connection, not the stream; the client comes back after `retry` milliseconds (2025-11-25)."""
+
+
+class KeyRing(Protocol):
+    """Seals state that travels through clients, opens what it sealed."""
+
+    def seal(self, purpose: str, bound: bytes, payload: bytes) -> str:
+        """Encrypt and authenticate `payload`, tied to `purpose` and `bound`; URL-safe text."""
+
+    def open(self, purpose: str, bound: bytes, sealed: str) -> bytes:
+        """The payload again; raises `SealError` for anything else."""
+
+
+class SessionState(msgspec.Struct):
+    """What may change in a legacy session; the facts that cannot are sealed in its id."""
+
+    log_level: str | None = None
+    subscriptions: set[str] = msgspec.field(default_factory=set)
+
+
+class SessionStore(Protocol):
+    """Where the changing part of legacy sessions lives; a session without an entry has ended."""
+
+    async def load(self, key: str) -> SessionState | None:
+        """The state, or None when the session ended or expired; counts as use."""
+
+    async def save(self, key: str, state: SessionState) -> None:
+        """Begin or update a session."""
+
+    async def end(self, key: str) -> None:
+        """End it; later loads give None."""
+
+
+class EventLog(Protocol):
+    """Messages of resumable streams (2025-11-25, Resumability and Redelivery)."""
+
+    async def append(self, session: str, stream: str, data: bytes) -> str:
+        """Keep a message; returns its event id, unique in the session, which tells the stream."""
+
+    async def after(self, session: str, event: str) -> tuple[str, list[tuple[str, bytes]]] | None:
+        """The stream of an event and what followed it there; None when that is not known any more."""
+
+    async def forget(self, session: str, stream: str | None = None) -> None:
+        """Drop a stream, or all of a session."""
+
+
+class Bus(Protocol):
+    """Carries changes between whoever makes them and whoever listens, in this process or to other replicas."""
+
+    def publish(self, change: Change) -> None:
+        """Tell everyone; returns at once."""
+
+    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Be told; returns what ends it."""
+
+
+class Observer(Protocol):
+    """Called once per finished call; absent by default."""
+
+    def finished(self, context: "Context", outcome: str, seconds: float) -> None:
+        """`outcome` is `ok`, `tool_error`, `input_required` or the stable name of an error."""
+
+
+class Extension(msgspec.Struct, frozen=True):
+    """An extension of the protocol, declared as data.
+
+    Parameters:
+        identifier: for example `io.modelcontextprotocol/tasks`.
+        settings: its object under `capabilities.extensions`.
+        methods: method -> handler.
+        names: method -> the parameter `Mcp-Name` mirrors for it.
+        listen_keys: keys it adds to the filter of `subscriptions/listen`.
+        interceptor: joins the chain around every request.
+        routes: HTTP routes beside the endpoint (Starlette routes).
+        migrations: name of its migration branch.
+        start, drain, stop: its life with the application.
+    """
+
+    identifier: str
+    settings: Mapping[str, object] = {}
+    methods: Mapping[str, Callable[["Context"], Awaitable[Result]]] = {}
+    names: Mapping[str, str] = {}
+    listen_keys: tuple[str, ...] = ()
+    interceptor: Interceptor | None = None
+    routes: tuple[object, ...] = ()
+    migrations: str | None = None
+    start: Callable[[], Awaitable[None]] | None = None
+    drain: Callable[[], Awaitable[None]] | None = None
+    stop: Callable[[], Awaitable[None]] | None = None

@@ -1,0 +1,237 @@
+"""Dispatch: one request in, one result out.
+
+What it is for: the method tables of both eras, the interceptor chain, the finish that stamps a result for its revision.
+What may live here: decisions about a request that is already decoded and authenticated.
+What may not: sockets, tasks, timers; what a tool or an upstream does.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+
+from msgspec import UNSET
+
+from trunkline.engine import rounds
+from trunkline.engine.context import Context
+from trunkline.engine.doors import CallNext, Extension, Interceptor, KeyRing, Observer, Provider, Result
+from trunkline.engine.sealed import Keys
+from trunkline.errors import Forbidden, InternalError, InvalidParams, MethodNotFound, ProtocolError, ResourceNotFound
+from trunkline.protocol.messages import SERVER_INFO_KEY
+from trunkline.protocol.revisions import CACHEABLE, INPUT_METHODS, SERVED, Revision, downgrade
+
+logger = logging.getLogger("trunkline.engine")
+
+Handler = Callable[[Context], Awaitable[Result]]
+
+_CAPABILITY_OF = {
+    "tools/list": "tools",
+    "tools/call": "tools",
+    "resources/list": "resources",
+    "resources/templates/list": "resources",
+    "resources/read": "resources",
+    "prompts/list": "prompts",
+    "prompts/get": "prompts",
+    "completion/complete": "completions",
+}
+
+
+class Engine:
+    """One engine over one provider.
+
+    Parameters:
+        provider: what answers.
+        extensions: protocol extensions, in the order their interceptors run.
+        interceptors: `async (context, call_next)` around every request, outermost first.
+        keys: seals input rounds and sessions; by default a random ring for this process.
+        observer: told of every finished call.
+        round_life: seconds a person may take to answer an input round.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        extensions: Sequence[Extension] = (),
+        interceptors: Sequence[Interceptor] = (),
+        keys: KeyRing | None = None,
+        observer: Observer | None = None,
+        round_life: float = 3600,
+    ) -> None:
+        self.provider = provider
+        self.extensions = tuple(extensions)
+        self.keys: KeyRing = keys or Keys()
+        self.round_life = round_life
+        self._observer = observer
+        self._handlers = self._method_table()
+        self._chain = self._compose(interceptors)
+        self._stamp = {SERVER_INFO_KEY: provider.info()}
+
+    async def handle(self, context: Context) -> Result:
+        """Answer one request. Raises `ProtocolError`; everything else a provider raises becomes an `InternalError`."""
+        if self._observer is not None:
+            return await self._observed(context, self._observer)
+        return await self._answer(context)
+
+    def serves(self, method: str) -> bool:
+        """Whether any handler answers this method."""
+        return method in self._handlers
+
+    def capabilities(self, revision: Revision) -> dict[str, object]:
+        """What a peer of this revision is told we can do."""
+        capabilities = dict(self.provider.capabilities())
+        if revision.era == "legacy":
+            capabilities.pop("extensions", None)
+        elif self.extensions:
+            declared = capabilities.get("extensions")
+            ours = {extension.identifier: extension.settings for extension in self.extensions}
+            capabilities["extensions"] = {**(declared if isinstance(declared, Mapping) else {}), **ours}
+        return capabilities
+
+    def initialize_result(self, revision: Revision) -> Result:
+        """The answer to a legacy `initialize` (2025-11-25, lifecycle, Initialization)."""
+        result: Result = {
+            "protocolVersion": revision.name,
+            "capabilities": self.capabilities(revision),
+            "serverInfo": self.provider.info(),
+        }
+        instructions = self.provider.instructions()
+        if instructions:
+            result["instructions"] = instructions
+        return result
+
+    async def _answer(self, context: Context) -> Result:
+        method = context.method
+        if context.revision.era == "modern" and method in INPUT_METHODS:
+            params = context.params
+            if params.request_state is not UNSET:
+                context.replay = rounds.resume(self.keys, context.principal, method, params, time.time())
+        try:
+            result = await self._chain(context)
+        except rounds.InputRequired as signal:
+            result = self._input_required(context, signal)
+        except ProtocolError:
+            raise
+        except Exception:
+            logger.exception("request failed", extra={"method": method, "request": context.trace})
+            raise InternalError from None
+        return self._finish(context, result)
+
+    async def _observed(self, context: Context, observer: Observer) -> Result:
+        started = time.monotonic()
+        outcome = "cancelled"
+        try:
+            result = await self._answer(context)
+            outcome = "ok"
+            if result.get("isError"):
+                outcome = "tool_error"
+            elif result.get("resultType", "complete") != "complete":
+                outcome = str(result["resultType"])
+            return result
+        except ProtocolError as error:
+            outcome = error.name
+            raise
+        finally:
+            observer.finished(context, outcome, time.monotonic() - started)
+
+    def _finish(self, context: Context, result: Result) -> Result:
+        """Stamp a result for the revision it is for."""
+        if context.revision.era == "legacy":
+            return downgrade(context.revision, result)
+        result.setdefault("resultType", "complete")
+        meta = result.get("_meta")
+        result["_meta"] = {**meta, **self._stamp} if isinstance(meta, Mapping) else self._stamp
+        if context.method in CACHEABLE and result["resultType"] == "complete":
+            result.setdefault("ttlMs", 0)
+            result.setdefault("cacheScope", "private")
+        return result
+
+    def _input_required(self, context: Context, signal: rounds.InputRequired) -> Result:
+        replay = context.replay or rounds.begin()
+        replay.expires = time.time() + self.round_life
+        return rounds.required(self.keys, context.principal, context.method, context.params, replay, signal.requests)
+
+    def _compose(self, interceptors: Sequence[Interceptor]) -> CallNext:
+        chain: CallNext = self._dispatch
+        theirs = [extension.interceptor for extension in self.extensions if extension.interceptor is not None]
+        for interceptor in reversed([*interceptors, *theirs]):
+            chain = partial(interceptor, call_next=chain)
+        return chain
+
+    async def _dispatch(self, context: Context) -> Result:
+        handler = self._handlers.get(context.method)
+        if handler is None:
+            raise MethodNotFound(f"Method not found: {context.method[:100]}")
+        return await handler(context)
+
+    def _method_table(self) -> dict[str, Handler]:
+        provider = self.provider
+        handlers: dict[str, Handler] = {
+            "server/discover": self._discover,
+            "tools/list": self._list_tools,
+            "tools/call": self._call_tool,
+            "resources/list": provider.list_resources,
+            "resources/templates/list": provider.list_templates,
+            "resources/read": self._read_resource,
+            "prompts/list": provider.list_prompts,
+            "prompts/get": self._get_prompt,
+            "completion/complete": provider.complete,
+        }
+        offered = provider.capabilities()
+        for method, capability in _CAPABILITY_OF.items():
+            if capability not in offered:
+                del handlers[method]
+        for extension in self.extensions:
+            handlers.update(extension.methods)
+        return handlers
+
+    async def _discover(self, context: Context) -> Result:
+        if context.revision.era == "legacy":
+            raise MethodNotFound("Method not found: server/discover (it came with revision 2026-07-28)")
+        result: Result = {
+            "supportedVersions": list(SERVED),
+            "capabilities": self.capabilities(context.revision),
+            "cacheScope": "public",
+            "ttlMs": 3_600_000,
+        }
+        instructions = self.provider.instructions()
+        if instructions:
+            result["instructions"] = instructions
+        return result
+
+    async def _list_tools(self, context: Context) -> Result:
+        result = await self.provider.list_tools(context)
+        tools = result.get("tools")
+        if context.principal.tools is not None and isinstance(tools, list):
+            result["tools"] = [tool for tool in tools if context.principal.may_call(tool["name"])]
+            result["cacheScope"] = "private"
+        return result
+
+    async def _call_tool(self, context: Context) -> Result:
+        name = context.params.name
+        if name is UNSET:
+            raise InvalidParams("Invalid params: tools/call needs 'name'")
+        if context.principal.tools is not None and not context.principal.may_call(name):
+            raise Forbidden(f"The tool {name[:100]!r} is not on this caller's list")
+        return await self.provider.call_tool(context)
+
+    async def _read_resource(self, context: Context) -> Result:
+        if context.params.uri is UNSET:
+            raise InvalidParams("Invalid params: resources/read needs 'uri'")
+        return await self.provider.read_resource(context)
+
+    async def _get_prompt(self, context: Context) -> Result:
+        if context.params.name is UNSET:
+            raise InvalidParams("Invalid params: prompts/get needs 'name'")
+        return await self.provider.get_prompt(context)
+
+
+LEGACY_RESOURCE_NOT_FOUND = -32002
+
+
+def error_for(revision: Revision | None, error: ProtocolError) -> dict[str, object]:
+    """The `error` member for a peer of this revision: legacy peers know a missing resource as -32002."""
+    wire = error.wire()
+    if revision is not None and revision.era == "legacy" and isinstance(error, ResourceNotFound):
+        wire["code"] = LEGACY_RESOURCE_NOT_FOUND
+    return wire

@@ -1,0 +1,41 @@
+"""Who calls.
+
+What it is for: the identity every sealed or owned thing is bound to.
+What may live here: the record and its comparisons.
+What may not: how an identity is proved (that is an `Authenticator`).
+"""
+
+from fnmatch import fnmatchcase
+
+import msgspec
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who calls. Ownership is (issuer, subject); the client is recorded, not part of the key.
+
+    Parameters:
+        issuer: who vouches for the subject.
+        subject: the issuer's name for the caller.
+        client: the software that calls, as the issuer knows it.
+        scopes: what the credentials allow.
+        tools: `*` patterns of tool names the caller may see and call; None allows all.
+    """
+
+    issuer: str
+    subject: str
+    client: str | None = None
+    scopes: frozenset[str] = frozenset()
+    tools: tuple[str, ...] | None = None
+
+    @property
+    def owner(self) -> str:
+        """The key of what this principal owns: unambiguous, printable, without secrets."""
+        return f"{len(self.issuer)}:{self.issuer}:{self.subject}"
+
+    def may_call(self, tool: str) -> bool:
+        """Whether a tool of this name exists for the caller."""
+        return self.tools is None or any(fnmatchcase(tool, pattern) for pattern in self.tools)
+
+
+ANONYMOUS = Principal(issuer="", subject="anonymous")
+"""Everybody, where nobody signs in (DESIGN: Principals)."""
