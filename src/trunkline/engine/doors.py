@@ -19,8 +19,14 @@ Result = dict[str, object]
 """A JSON-RPC result; parts that are already encoded are `msgspec.Raw`."""
 
 CallNext = Callable[["Context"], Awaitable[Result]]
-Interceptor = Callable[["Context", CallNext], Awaitable[Result]]
-"""`async (context, call_next) -> result`; the chain is composed once at start-up."""
+
+
+class Interceptor(Protocol):
+    """`async (context, call_next) -> result` around every request; the chain is composed once at start-up."""
+
+    def __call__(self, context: "Context", call_next: CallNext) -> Awaitable[Result]:
+        """Answer, usually by `await call_next(context)`."""
+
 
 ChangeKind = Literal["tools", "prompts", "resources", "resource"]
 
@@ -54,7 +60,8 @@ class Provider(Protocol):
 
     Results are JSON objects as the 2026-07-28 schema has them, without `resultType` and `serverInfo`, which the engine
     adds; list and read results may carry `ttlMs` and `cacheScope`. `context.params` holds the parameters.
-    A provider raises `ProtocolError`s; any other exception becomes an `InternalError` without details.
+    A provider raises `ProtocolError`s (`MethodNotFound` for a kind of thing it does not have); any other exception
+    becomes an `InternalError` without details.
     """
 
     def info(self) -> Mapping[str, object]:

@@ -24,17 +24,6 @@ logger = logging.getLogger("trunkline.engine")
 
 Handler = Callable[[Context], Awaitable[Result]]
 
-_CAPABILITY_OF = {
-    "tools/list": "tools",
-    "tools/call": "tools",
-    "resources/list": "resources",
-    "resources/templates/list": "resources",
-    "resources/read": "resources",
-    "prompts/list": "prompts",
-    "prompts/get": "prompts",
-    "completion/complete": "completions",
-}
-
 
 class Engine:
     """One engine over one provider.
@@ -177,10 +166,6 @@ class Engine:
             "prompts/get": self._get_prompt,
             "completion/complete": provider.complete,
         }
-        offered = provider.capabilities()
-        for method, capability in _CAPABILITY_OF.items():
-            if capability not in offered:
-                del handlers[method]
         for extension in self.extensions:
             handlers.update(extension.methods)
         return handlers
