@@ -37,7 +37,7 @@ check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated
 	@$(PY) tools/check.py
 
 conformance: $(VENV) $(NPM) $(PEERS) ## run the official conformance suite, write build/conformance.json
-	@$(PY) conformance/run.py $(ARGS)
+	@$(PY) -m conformance.run $(ARGS)
 
 bench: $(VENV) $(PEERS) $(WRK) ## measure the budgets beside the peers, write build/bench.json
 	@$(PY) bench/run.py $(ARGS)

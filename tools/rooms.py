@@ -46,7 +46,7 @@ class RoomsContract(Contract):
         """Why this import is not allowed, or None."""
         table = _rows(self.rooms)
         room, part = self._place(importer)
-        if imported.partition(".")[0] != self.root:
+        if imported.partition(".")[0] != str(self.root):
             barred = _rows(self.never).get(room, frozenset())
             return f"{room} never does" if imported.partition(".")[0] in barred else None
         target, target_part = self._place(imported)
