@@ -8,6 +8,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     ├── ProtocolError              travels as a JSON-RPC error
     │   ├── ParseError             -32700  400   not JSON, or not acceptable JSON
     │   ├── InvalidRequest         -32600  400   JSON, but not a JSON-RPC message we accept
+    │   │   └── Refused            -32600  4xx   HTTP that is not for this endpoint: host, origin, size, media type
     │   ├── MethodNotFound         -32601  404   the method is not served in this revision
     │   ├── InvalidParams          -32602  400   parameters missing, malformed or unknown
     │   │   └── ResourceNotFound   -32602  400   no such resource (legacy revisions: -32002)
@@ -51,7 +52,7 @@ class ProtocolError(TrunklineError):
     """
 
     code: ClassVar[int] = -32603
-    status: ClassVar[int] = 500
+    status: int = 500
     name: ClassVar[str] = "protocol_error"
 
     def __init__(self, message: str = "", data: object = None) -> None:
@@ -81,6 +82,22 @@ class InvalidRequest(ProtocolError):
     code = -32600
     status = 400
     name = "invalid_request"
+
+
+class Refused(InvalidRequest):
+    """The HTTP request is not acceptable here.
+
+    Parameters:
+        status: the HTTP status to answer with.
+        headers: response headers the status calls for, such as `Allow`.
+    """
+
+    name = "refused"
+
+    def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
 
 
 class MethodNotFound(ProtocolError):
@@ -230,6 +247,12 @@ class RequestTimeout(TransportError):
 
 class ConfigError(TrunklineError):
     """The configuration cannot be used."""
+
+
+def http_status(error: ProtocolError) -> int:
+    """The HTTP status of a response with this error: 200 unless the table below says otherwise."""
+    code = error.remote_code if isinstance(error, RemoteError) else error.code
+    return STATUS_OF_CODE.get(code, 200)
 
 
 # Streamable HTTP gives these codes a status; every other error of a well-formed request travels with 200.

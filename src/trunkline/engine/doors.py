@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from trunkline.engine.principal import Principal
+from trunkline.protocol.headers import HeaderParam
 
 if TYPE_CHECKING:
     from trunkline.engine.context import Context
@@ -87,6 +88,9 @@ class Provider(Protocol):
 
     async def call_tool(self, context: "Context") -> Result:
         """Answer `tools/call`."""
+
+    def header_params(self, tool: str) -> tuple[HeaderParam, ...]:
+        """The parameters a tool mirrors into `Mcp-Param-*` headers; empty for most, and for unknown tools."""
 
     async def read_resource(self, context: "Context") -> Result:
         """Answer `resources/read`."""

@@ -58,7 +58,10 @@ class Meta(Struct):
 
 
 class Params(Struct):
-    """The head of `params`: what routing and the ladder need. `raw` is the whole of it, for forwarding."""
+    """The head of `params`: what routing and the ladder need.
+
+    `raw` is the whole of it, for forwarding; `decode_params` always sets it, whatever a peer put under its name.
+    """
 
     meta: Meta | UnsetType = field(default=UNSET, name="_meta")
     name: str | UnsetType = UNSET
@@ -67,7 +70,7 @@ class Params(Struct):
     arguments: Raw | UnsetType = UNSET
     request_state: str | UnsetType = field(default=UNSET, name="requestState")
     input_responses: Raw | UnsetType = field(default=UNSET, name="inputResponses")
-    raw: Raw = field(default=Raw(b"{}"), name="\0")
+    raw: Raw = field(default=Raw(b"{}"), name="dev.trunkline/raw")
 
 
 NO_META = Meta()

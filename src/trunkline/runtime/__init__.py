@@ -1,0 +1,1 @@
+"""The asyncio life around the engine, once for all transports."""

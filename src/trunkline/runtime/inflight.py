@@ -1,0 +1,75 @@
+"""Calls in flight, and the one sweeper that looks after them.
+
+What it is for: deadlines, disconnects and keep-alives without a timer or a task per call.
+What may live here: the registry and its periodic walk.
+What may not: what a transport does to a call; the call itself does that in `sweep`.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+logger = logging.getLogger("trunkline.runtime")
+
+PERIOD = 0.25
+"""Seconds between two walks; a call younger than that costs the registry nothing but its entry."""
+
+_IDLE_WALKS = 40
+
+
+class Swept(Protocol):
+    """A call in flight, as the sweeper sees it."""
+
+    def sweep(self, now: float) -> None:
+        """Enforce what is due at `now` (monotonic seconds); returns at once."""
+
+    def drain(self) -> None:
+        """The server stops: end gracefully what would otherwise stay open for long."""
+
+
+class InFlight:
+    """The registry of calls in flight.
+
+    inflight.calls.add(call)
+    inflight.wake()
+    """
+
+    def __init__(self) -> None:
+        self.calls: set[Swept] = set()
+        self.draining = False
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Make sure the sweeper runs; it sleeps away when nothing is in flight for a while."""
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = asyncio.get_running_loop().create_task(self._walk(), name="trunkline-sweeper")
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse no call in flight, end open streams, and wait up to `seconds` for the rest to finish."""
+        self.draining = True
+        for call in list(self.calls):
+            call.drain()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self.calls and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """End the sweeper."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+            self._sweeper = None
+
+    async def _walk(self) -> None:
+        loop = asyncio.get_running_loop()
+        idle = 0
+        while idle < _IDLE_WALKS:
+            await asyncio.sleep(PERIOD)
+            idle = 0 if self.calls else idle + 1
+            now = loop.time()
+            for call in list(self.calls):
+                try:
+                    call.sweep(now)
+                except Exception:
+                    # One broken call must not end deadlines and keep-alives of all others.
+                    logger.exception("the sweeper could not look after a call")

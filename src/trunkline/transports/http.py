@@ -1,0 +1,151 @@
+"""The HTTP endpoint: one ASGI application for both eras.
+
+What it is for: path and method, guard, body, authentication, and the choice of era for each request.
+What may live here: what every HTTP request passes before `modern` or `legacy` answers it.
+What may not: the answers.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from trunkline.engine.doors import RequestFacts
+from trunkline.engine.principal import ANONYMOUS, Principal
+from trunkline.errors import ProtocolError, Refused, Unauthenticated
+from trunkline.protocol import messages
+from trunkline.protocol.headers import accepts_both, read
+from trunkline.runtime.application import Application
+from trunkline.transports import modern
+from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond
+from trunkline.transports.guard import Guard
+
+_JSON = b"application/json"
+
+
+class Limits(Struct, frozen=True):
+    """Bounds of what the endpoint takes in.
+
+    body: bytes of one request body.
+    """
+
+    body: int = 4 * 1024 * 1024
+
+
+class HTTPTransport:
+    """The ASGI application of one `Application`.
+
+    Parameters:
+        application: what is served.
+        path: the MCP endpoint; where the app is mounted under a prefix, the mount point itself serves as well.
+        guard: Host and Origin rules; by default loopback only.
+        limits: bounds of requests.
+        beside: an ASGI application for every other path; without one they are 404.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        path: str = "/mcp",
+        guard: Guard | None = None,
+        limits: Limits | None = None,
+        beside: ASGIApp | None = None,
+    ) -> None:
+        self.application = application
+        self.path = path
+        self._guard = guard or Guard()
+        self._limits = limits or Limits()
+        self._beside = beside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        if not self._is_endpoint(scope):
+            await self._elsewhere(scope, receive, send)
+            return
+        extra: Headers = []
+        try:
+            headers = read(scope["headers"])
+            extra = self._guard.check(scope, headers)
+            if scope["method"] == "POST":
+                await self._post(scope, headers, receive, send, extra)
+            else:
+                await self._not_post(scope, headers, receive, send, extra)
+        except ProtocolError as error:
+            await _refuse(send, error, extra)
+
+    async def _post(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, extra: Headers
+    ) -> None:
+        _check_media_types(headers)
+        body = await read_body(receive, headers.get(b"content-length"), self._limits.body)
+        if body is None:
+            return
+        principal = await self._authenticate("POST", scope, headers, body)
+        if not self.application.started:
+            await self.application.start()
+        message = messages.decode(body)
+        await modern.serve(self.application, message, headers, principal, receive, send, extra)
+
+    async def _not_post(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, extra: Headers
+    ) -> None:
+        if scope["method"] == "OPTIONS" and b"origin" in headers:
+            await respond(send, 204, headers=[*extra, *self._guard.preflight(headers)])
+            return
+        raise Refused(405, "The MCP endpoint takes POST", (("Allow", "POST"),))
+
+    async def _authenticate(self, method: str, scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> Principal:
+        authenticator = self.application.authenticator
+        if authenticator is None:
+            return ANONYMOUS
+        url = self._guard.external_url(scope, headers)
+        return await authenticator.authenticate(RequestFacts(method, url, headers, body))
+
+    def _is_endpoint(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        if path == self.path:
+            return True
+        root: str = scope.get("root_path", "")
+        return bool(root) and path.removeprefix(root) in ("", "/", self.path)
+
+    async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._beside is not None:
+            await self._beside(scope, receive, send)
+            return
+        await _refuse(send, Refused(404, f"Nothing is served at this path; the MCP endpoint is {self.path}"), [])
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                try:
+                    await self.application.start()
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif event["type"] == "lifespan.shutdown":
+                await self.application.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _check_media_types(headers: Mapping[bytes, bytes]) -> None:
+    kind = headers.get(b"content-type", b"")
+    if kind != _JSON and kind.partition(b";")[0].strip().lower() != _JSON:
+        raise Refused(415, "The body must be application/json")
+    if not accepts_both(headers.get(b"accept", b"")):
+        raise Refused(406, "The Accept header must list application/json and text/event-stream")
+
+
+async def _refuse(send: Send, error: ProtocolError, extra: Headers) -> None:
+    fields = list(extra)
+    if isinstance(error, Refused | Unauthenticated):
+        fields += [(name.encode(), value.encode()) for name, value in error.headers]
+    await respond(send, error.status, messages.error_message(error.request_id, error), fields)

@@ -1,0 +1,247 @@
+"""Modern Streamable HTTP: one request, one response, JSON or a stream.
+
+What it is for: revision 2026-07-28 over HTTP. JSON or SSE is decided by the first notification.
+What may live here: the exchange of one modern request and of one `subscriptions/listen`.
+What may not: sessions, anything that outlives the request.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from msgspec import UNSET
+
+from trunkline.engine.context import Context
+from trunkline.engine.doors import Change, InputRequest
+from trunkline.engine.principal import Principal
+from trunkline.errors import DeadlineExceeded, InvalidRequest, ProtocolError, http_status
+from trunkline.protocol import json, sse
+from trunkline.protocol.headers import check_params
+from trunkline.protocol.messages import (
+    NO_META,
+    SUBSCRIPTION_KEY,
+    Id,
+    Message,
+    Params,
+    admit,
+    decode_params,
+    error_message,
+    notification,
+    result_message,
+)
+from trunkline.protocol.revisions import REVISIONS
+from trunkline.runtime.application import Application
+from trunkline.runtime.inflight import PERIOD
+from trunkline.runtime.listen import METHOD_OF, Subscription, parse_filter
+from trunkline.transports.asgi import STREAM_HEADERS, Headers, Receive, Send, respond
+
+KEEP_ALIVE_AFTER = 15.0
+"""Seconds without a message after which a stream gets a comment line."""
+
+
+class HTTPExchange:
+    """The way back of one modern HTTP request: a JSON response, or a stream once something is told before the end."""
+
+    __slots__ = (
+        "_extra",
+        "_helpers",
+        "_receive",
+        "_send",
+        "born",
+        "deadline",
+        "reason",
+        "streaming",
+        "task",
+        "written",
+    )
+
+    interactive = False
+
+    def __init__(self, receive: Receive, send: Send, extra: Headers, deadline: float | None) -> None:
+        self._receive = receive
+        self._send = send
+        self._extra = extra
+        self._helpers: list[asyncio.Task[None]] = []
+        self.task = asyncio.current_task()
+        self.born = self.written = time.monotonic()
+        self.deadline = deadline
+        self.streaming = False
+        self.reason: str | None = None
+
+    async def notify(self, message: bytes) -> None:
+        """Send a notification; the first one turns the response into a stream."""
+        if not self.streaming:
+            self.streaming = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *self._extra]})
+        self.written = time.monotonic()
+        await self._send({"type": "http.response.body", "body": sse.encode(message), "more_body": True})
+
+    async def finish(self, status: int, payload: bytes) -> None:
+        """Send the response and end."""
+        if self.streaming:
+            await self._send({"type": "http.response.body", "body": sse.encode(payload), "more_body": False})
+        else:
+            await respond(self._send, status, payload, self._extra)
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> dict[str, object]:
+        """Modern servers never send requests (Receiving Messages); input goes through rounds."""
+        raise InvalidRequest("A modern client is asked through input rounds")
+
+    async def suspend(self, retry: int) -> None:
+        """Modern streams are not resumable: nothing to do."""
+
+    def sweep(self, now: float) -> None:
+        """Stop what is over its deadline, notice a client that left, keep a quiet stream alive."""
+        if self.deadline is not None and now > self.deadline:
+            self.cancel("deadline")
+        elif not self._helpers and now - self.born > PERIOD:
+            self._helpers.append(asyncio.create_task(self._watch()))
+        elif self.streaming and now - self.written > KEEP_ALIVE_AFTER:
+            self.written = now
+            self._helpers[1:] = [asyncio.create_task(self._keep_alive())]
+
+    def drain(self) -> None:
+        """Calls finish by themselves."""
+
+    def cancel(self, reason: str) -> None:
+        """Stop the call."""
+        if self.reason is None and self.task is not None:
+            self.reason = reason
+            self.task.cancel()
+
+    def close(self) -> None:
+        """The call is over: end what watched it."""
+        for helper in self._helpers:
+            helper.cancel()
+
+    async def _watch(self) -> None:
+        """Closing the stream is the cancellation signal (Streamable HTTP, Cancellation)."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.cancel("disconnect")
+
+    async def _keep_alive(self) -> None:
+        await self._send({"type": "http.response.body", "body": sse.KEEP_ALIVE, "more_body": True})
+
+
+class ListenExchange(HTTPExchange):
+    """The open stream of one `subscriptions/listen`; a drain ends it gracefully."""
+
+    __slots__ = ("subscription",)
+
+    def __init__(self, receive: Receive, send: Send, extra: Headers, deadline: float | None) -> None:
+        super().__init__(receive, send, extra, deadline)
+        self.subscription: Subscription | None = None
+
+    def drain(self) -> None:
+        """End the subscription; the stream then sends its completion."""
+        if self.subscription is not None:
+            self.subscription.close()
+
+
+async def serve(
+    application: Application,
+    message: Message,
+    headers: Mapping[bytes, bytes],
+    principal: Principal,
+    receive: Receive,
+    send: Send,
+    extra: Headers,
+) -> None:
+    """Answer one modern message over HTTP."""
+    method, id = message.method, message.id
+    if method is UNSET:
+        raise InvalidRequest("A client does not send responses (Streamable HTTP, Sending Messages, item 4)")
+    if id is UNSET:
+        await respond(send, 202, headers=extra)
+        return
+    listening = method == "subscriptions/listen"
+    timeout = None if listening else application.call_timeout
+    exchange = (ListenExchange if listening else HTTPExchange)(
+        receive, send, extra, None if timeout is None else time.monotonic() + timeout
+    )
+    inflight = application.inflight
+    inflight.calls.add(exchange)
+    inflight.wake()
+    status = 200
+    try:
+        params = decode_params(message)
+        admit(message, params, headers)
+        context = _context(id, method, params, principal, exchange)
+        if isinstance(exchange, ListenExchange):
+            payload = await _listen(application, context, exchange)
+        else:
+            if method == "tools/call":
+                _check_header_params(application, params, headers)
+            payload = result_message(id, await application.engine.handle(context))
+    except ProtocolError as error:
+        status = http_status(error)
+        payload = error_message(id, error)
+    except asyncio.CancelledError:
+        if exchange.reason is None or exchange.task is None:
+            raise
+        exchange.task.uncancel()
+        if exchange.reason == "disconnect":
+            return
+        payload = error_message(id, DeadlineExceeded(f"{method} was stopped after {timeout:g} seconds"))
+    finally:
+        inflight.calls.discard(exchange)
+        exchange.close()
+    await exchange.finish(status, payload)
+
+
+def _context(id: Id, method: str, params: Params, principal: Principal, exchange: HTTPExchange) -> Context:
+    meta = params.meta if params.meta is not UNSET else NO_META
+    context = Context(
+        id,
+        method,
+        params,
+        REVISIONS[meta.version],  # type: ignore[index]
+        principal,
+        exchange,
+        {} if meta.capabilities is UNSET else meta.capabilities,
+        None if meta.client_info is UNSET else meta.client_info,
+        None if meta.log_level is UNSET else meta.log_level,
+    )
+    context.deadline = exchange.deadline
+    return context
+
+
+def _check_header_params(application: Application, params: Params, headers: Mapping[bytes, bytes]) -> None:
+    if params.name is UNSET:
+        return
+    mirrored = application.engine.provider.header_params(params.name)
+    if mirrored:
+        arguments = {} if params.arguments is UNSET else json.plain(params.arguments)
+        check_params(mirrored, headers, arguments)
+
+
+async def _listen(application: Application, context: Context, exchange: ListenExchange) -> bytes:
+    """Acknowledge, then tell changes until one side ends it (patterns/subscriptions)."""
+    engine = application.engine
+    raw = json.plain(context.params.raw)
+    wanted = raw.get("notifications") if isinstance(raw, dict) else None
+    filter = parse_filter(wanted, engine.capabilities(context.revision))
+    uris = sorted(filter.uris)
+    await engine.provider.follow(context, uris)
+    subscription = exchange.subscription = application.hub.open(filter, context.principal.owner)
+    tag = {SUBSCRIPTION_KEY: context.request_id}
+    try:
+        acknowledged = {"_meta": tag, "notifications": filter.wire()}
+        await exchange.notify(notification("notifications/subscriptions/acknowledged", acknowledged))
+        if application.inflight.draining:
+            subscription.close()
+        while changes := await subscription.next():
+            for change in changes:
+                await exchange.notify(_changed(change, tag))
+    finally:
+        subscription.close()
+        await engine.provider.unfollow(context, uris)
+    return result_message(context.request_id, {"resultType": "complete", "_meta": tag})
+
+
+def _changed(change: Change, tag: Mapping[str, object]) -> bytes:
+    params: dict[str, object] = {"_meta": tag}
+    if change.uri is not None:
+        params["uri"] = change.uri
+    return notification(METHOD_OF[change.kind], params)
