@@ -7,10 +7,13 @@ What may not: dispatch, waiting primitives of an event loop.
 
 import hashlib
 import inspect
+import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar, cast
 
 import msgspec
+from msgspec import UNSET
 
 from trunkline.engine import rounds
 from trunkline.engine.doors import Exchange, InputRequest
@@ -22,6 +25,8 @@ from trunkline.protocol.messages import Id, Params, notification
 from trunkline.protocol.revisions import LOG_LEVELS, Revision
 
 T = TypeVar("T")
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
 
 _NEEDS: dict[str, str] = {
     "elicitation/create": "elicitation",
@@ -57,6 +62,7 @@ class Context:
 
     __slots__ = (
         "_asked",
+        "_trace",
         "capabilities",
         "client_info",
         "deadline",
@@ -68,7 +74,6 @@ class Context:
         "replay",
         "request_id",
         "revision",
-        "trace",
     )
 
     def __init__(
@@ -94,8 +99,21 @@ class Context:
         self.log_level = log_level
         self.deadline: float | None = None
         self.replay: Replay | None = None
-        self.trace: str | None = None
+        self._trace: str | None = None
         self._asked = 0
+
+    @property
+    def trace(self) -> str:
+        """The trace id (32 hex digits) that follows this request to logs and upstreams.
+
+        It is the caller's, where `_meta.traceparent` carries one (basic/index, OpenTelemetry trace context).
+        """
+        if self._trace is None:
+            meta = self.params.meta
+            parent = UNSET if isinstance(meta, msgspec.UnsetType) else meta.traceparent
+            match = _TRACEPARENT.fullmatch(parent) if isinstance(parent, str) else None
+            self._trace = match[1] if match else os.urandom(16).hex()
+        return self._trace
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
