@@ -1,0 +1,1 @@
+"""The gateway: many upstream servers behind one endpoint."""
