@@ -40,7 +40,7 @@ conformance: $(VENV) $(NPM) $(PEERS) ## run the official conformance suite, writ
 	@$(PY) -m conformance.run $(ARGS)
 
 bench: $(VENV) $(PEERS) $(WRK) ## measure the budgets beside the peers, write build/bench.json
-	@$(PY) bench/run.py $(ARGS)
+	@$(PY) -m bench.run $(ARGS)
 
 soak: $(VENV) $(NPM) $(PEERS) ## run the long, seeded forms of the tests
 	@$(PY) -m pytest -m soak --timeout=3600 --durations=10 $(ARGS)

@@ -1,0 +1,27 @@
+"""FastMCP, as its documentation writes a server and as it is at its best."""
+
+from fastmcp import FastMCP
+
+
+def best():
+    """A coroutine function, answers as JSON, no sessions."""
+    server = FastMCP("bench")
+
+    @server.tool
+    async def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    return server.http_app(json_response=True, stateless_http=True)
+
+
+def default():
+    """A plain function and the application as it comes."""
+    server = FastMCP("bench")
+
+    @server.tool
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    return server.http_app()

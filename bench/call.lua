@@ -1,0 +1,49 @@
+-- One modern tools/call with all its headers, over and over; every answer is read and checked.
+-- Arguments after "--": a Lua pattern that the body of a right answer contains.
+
+local threads = {}
+
+function setup(thread)
+  table.insert(threads, thread)
+end
+
+function init(args)
+  expected = args[1]
+  wrong = 0
+  first_wrong = ""
+  wrk.method = "POST"
+  wrk.headers["Content-Type"] = "application/json"
+  wrk.headers["Accept"] = "application/json, text/event-stream"
+  wrk.headers["MCP-Protocol-Version"] = "2026-07-28"
+  wrk.headers["Mcp-Method"] = "tools/call"
+  wrk.headers["Mcp-Name"] = "add"
+  wrk.headers["Authorization"] = "Bearer bench-token"
+  wrk.body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":2,"b":3},'
+    .. '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
+    .. '"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},'
+    .. '"io.modelcontextprotocol/clientCapabilities":{}}}}'
+  request_bytes = wrk.format()
+end
+
+function request()
+  return request_bytes
+end
+
+function response(status, headers, body)
+  if status ~= 200 or not body:find(expected) then
+    wrong = wrong + 1
+    first_wrong = status .. " " .. body:sub(1, 300)
+  end
+end
+
+function done(summary, latency, requests)
+  local bad, sample = 0, ""
+  for _, thread in ipairs(threads) do
+    bad = bad + thread:get("wrong")
+    if thread:get("first_wrong") ~= "" then sample = thread:get("first_wrong") end
+  end
+  local errors = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
+  io.write(string.format("RESULT %d %d %d %d %d %d\n", summary.requests, summary.duration, bad, errors,
+    latency:percentile(50), latency:percentile(99)))
+  io.write("SAMPLE " .. sample:gsub("\n", " ") .. "\n")
+end

@@ -1,0 +1,110 @@
+"""What is measured: each subject is an ASGI application under the same uvicorn, in a process of its own.
+
+Adding one takes a function in `bench/apps/` and a line here.
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ROOT / ".venv/bin/python"
+PEERS = ROOT / "build/peers/bin/python"
+LOGS = ROOT / "build/bench"
+RIGHT = '"text":%s*"5"'
+CORES = sorted(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An application to load: `app` as uvicorn takes it; `expected` is a Lua pattern of a right answer's body."""
+
+    name: str
+    app: str
+    python: Path = OURS
+    factory: bool = True
+    expected: str = RIGHT
+
+
+ECHO = Subject("echo", "bench.apps.echo:standard", factory=False, expected='"a":%s*2')
+FAST_ECHO = Subject("echo, msgspec", "bench.apps.echo:fast", factory=False, expected='"a":%s*2')
+ASYNC = Subject("trunkline, async tool", "bench.apps.ours:async_tool")
+SYNC = Subject("trunkline, sync tool", "bench.apps.ours:sync_tool")
+HOOKS = Subject("trunkline, hooks, async tool", "bench.apps.ours:hooks")
+HOOKS_SYNC = Subject("trunkline, hooks, sync tool", "bench.apps.ours:hooks_sync")
+HOOKS_MANY = Subject("trunkline, hooks, 1,000 tools", "bench.apps.ours:hooks_many")
+SDK = Subject("SDK, default", "bench.apps.sdk:default", PEERS)
+SDK_BEST = Subject("SDK, best", "bench.apps.sdk:best", PEERS)
+FASTMCP = Subject("FastMCP, default", "bench.apps.fast:default", PEERS)
+FASTMCP_BEST = Subject("FastMCP, best", "bench.apps.fast:best", PEERS)
+
+
+@dataclass
+class Running:
+    """A subject's process: where it answers and what it has used."""
+
+    subject: Subject
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """The MCP endpoint."""
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    def cpu(self) -> float:
+        """Seconds of CPU time used so far, by all threads, those that ended included."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """Bytes of resident memory."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def running(subject: Subject) -> Iterator[Running]:
+    """Start a subject pinned to the first core, and end it afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [str(subject.python), "-m", "uvicorn", subject.app, "--port", str(port), "--log-level", "warning"]
+    command += [
+        "--http",
+        "httptools",
+        "--loop",
+        "uvloop",
+        "--no-access-log",
+        *(["--factory"] if subject.factory else []),
+    ]
+    log = LOGS / f"{subject.app.replace(':', '.')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    os.sched_setaffinity(child.pid, {CORES[0]})
+    try:
+        _wait(child, port, subject, log)
+        yield Running(subject, port, child.pid)
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _wait(child: subprocess.Popen[bytes], port: int, subject: Subject, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and child.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{subject.name} ({subject.app}) does not start:\n{log.read_text()[-2000:]}")
