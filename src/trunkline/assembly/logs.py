@@ -1,0 +1,82 @@
+"""Logs of a running application.
+
+What it is for: one line per event on stderr, as text or JSON, with the request's trace id; never payloads or secrets.
+What may live here: formatters, the observer that logs finished calls, the setup.
+What may not: what is worth logging elsewhere.
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Literal
+
+from msgspec import UNSET
+
+from trunkline.engine.context import Context
+
+LogFormat = Literal["text", "json"]
+LEVELS = ("debug", "info", "warning", "error")
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+logger = logging.getLogger("trunkline.calls")
+
+
+def set_up(level: str, format: LogFormat = "text", handler: logging.Handler | None = None) -> None:
+    """Send all logs to stderr, or to `handler`, from `level` on."""
+    handler = handler or logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONFormatter() if format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Their access lines repeat ours, without the request's id.
+    for noisy in ("uvicorn.access", "aiohttp.access", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the fields given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, message, and the fields as `key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        line = f"{clock} {record.levelname.lower():<7} {record.getMessage()}" + (f"  {fields}" if fields else "")
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class CallLog:
+    """An observer that logs every finished call: what was called, by whom, how it ended, how long it took."""
+
+    def finished(self, context: Context, outcome: str, seconds: float) -> None:
+        """Log one call; its arguments and result are never part of it."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        params = context.params
+        subject = params.uri if params.name is UNSET else params.name
+        fields: dict[str, object] = {"request": context.trace, "method": context.method}
+        if subject is not UNSET:
+            fields["subject"] = subject[:200]
+        fields |= {"outcome": outcome, "ms": round(seconds * 1000, 1), "principal": context.principal.subject}
+        logger.info("call", extra=fields)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}

@@ -1,0 +1,187 @@
+"""The arguments of every command, with their help and examples.
+
+What it is for: `--help` answers at once: nothing but argparse is imported here.
+What may live here: arguments. What may not: what a command does.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_DESCRIPTION = "Turn the MCP servers you have into one endpoint, and try any MCP server from the terminal."
+_EXAMPLES = """examples:
+  trunkline up mcp.json                       one endpoint over every server in the file
+  trunkline up --stdio mcp.json               the same for a client that only launches commands
+  trunkline up server.py                      serve a trunkline Server
+  trunkline tools http://127.0.0.1:8808/mcp   what it offers
+  trunkline call http://127.0.0.1:8808/mcp time__get_current_time timezone=Europe/Paris
+
+Each command has its own --help, with examples."""
+
+_TARGET = "a URL, mcp.json, server.py, package.module:object, or a command in quotes"
+_HERE = "http://127.0.0.1:8808/mcp"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="trunkline",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.set_defaults(module=None)
+    root.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = root.add_subparsers(title="commands", metavar="COMMAND")
+    _up(commands)
+    _tools(commands)
+    _call(commands)
+    _read(commands)
+    _prompt(commands)
+    for name, what in (("resources", "list resources and resource templates"), ("prompts", "list prompts")):
+        listing = _command(commands, name, what, "listing", f"trunkline {name} {_HERE}")
+        _reach(listing)
+        listing.set_defaults(what=name)
+    return root
+
+
+def _up(commands: "Commands") -> None:
+    up = _command(
+        commands,
+        "up",
+        "serve a configuration or a trunkline Server as one endpoint",
+        "up",
+        "trunkline up mcp.json",
+        "trunkline up --stdio ~/.cursor/mcp.json",
+        "trunkline up --port 9000 --tokens tokens.json .vscode/mcp.json",
+        "trunkline up examples/weather.py",
+    )
+    up.add_argument("target", help="mcp.json (any client's format), server.py, or package.module:object")
+    up.add_argument("--stdio", action="store_true", help="serve on stdin and stdout instead of HTTP")
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    up.add_argument("--port", type=int, default=8808, help="port to listen on, 0 for a free one (default: %(default)s)")
+    up.add_argument("--path", default="/mcp", help="path of the endpoint (default: %(default)s)")
+    up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
+    up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
+    up.add_argument("--public-url", metavar="URL", help="the URL clients use, when a proxy stands in front")
+    up.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="a Host header to accept; repeat"
+    )
+    up.add_argument(
+        "--allowed-origin", action="append", default=[], metavar="ORIGIN", help="a web origin to accept; repeat"
+    )
+    up.add_argument(
+        "--trusted-proxy", action="append", default=[], metavar="NETWORK", help="believe its X-Forwarded-*; repeat"
+    )
+    up.add_argument("--call-timeout", type=float, metavar="SECONDS", help="stop calls that run longer")
+    up.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=None,
+        help="default: warning with the table, else info",
+    )
+    up.add_argument("--log-format", choices=("text", "json"), default="text", help="default: %(default)s")
+    up.add_argument("--no-table", action="store_true", help="print lines instead of the live table")
+
+
+def _tools(commands: "Commands") -> None:
+    tools = _command(
+        commands,
+        "tools",
+        "list the tools of an MCP server or gateway",
+        "listing",
+        f"trunkline tools {_HERE}",
+        "trunkline tools mcp.json --json | jq '.[].name'",
+        "trunkline tools 'uvx mcp-server-time'",
+    )
+    _reach(tools)
+    tools.set_defaults(what="tools")
+
+
+def _call(commands: "Commands") -> None:
+    call = _command(
+        commands,
+        "call",
+        "call a tool; questions it asks are asked here",
+        "calling",
+        f"trunkline call {_HERE} time__get_current_time timezone=Europe/Paris",
+        "trunkline call server.py forecast city=Oslo days:=3",
+        'trunkline call mcp.json git__git_log --arguments \'{"repo_path": ".", "max_count": 3}\' --json',
+    )
+    _reach(call)
+    call.add_argument("name", help="the tool's name")
+    _arguments(call)
+    call.add_argument("--no-input", action="store_true", help="fail instead of asking when the tool needs an answer")
+    call.set_defaults(what="call")
+
+
+def _read(commands: "Commands") -> None:
+    read = _command(
+        commands,
+        "read",
+        "read a resource",
+        "calling",
+        f"trunkline read {_HERE} demo://resource/static/document/features.md",
+        "trunkline read server.py weather://Oslo > oslo.txt",
+    )
+    _reach(read)
+    read.add_argument("name", metavar="uri", help="the resource's URI")
+    read.set_defaults(what="read", arguments=None, pairs=[], no_input=False)
+
+
+def _prompt(commands: "Commands") -> None:
+    prompt = _command(
+        commands,
+        "prompt",
+        "get a prompt, filled in",
+        "calling",
+        "trunkline prompt server.py review language=python",
+    )
+    _reach(prompt)
+    prompt.add_argument("name", help="the prompt's name")
+    _arguments(prompt)
+    prompt.set_defaults(what="prompt", no_input=False)
+
+
+def _arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "pairs",
+        nargs="*",
+        metavar="key=value",
+        help="arguments: key=text (numbers and booleans as the schema says), key:=JSON, key=@file",
+    )
+    command.add_argument("--arguments", metavar="JSON", help="all arguments as one JSON object")
+
+
+def _reach(command: argparse.ArgumentParser) -> None:
+    command.add_argument("target", help=_TARGET)
+    command.add_argument("--json", action="store_true", help="print the result as JSON, for scripts")
+    command.add_argument(
+        "--header", action="append", default=[], metavar="NAME:VALUE", help="send an HTTP header; repeat"
+    )
+    command.add_argument("--token-env", metavar="VARIABLE", help="send the bearer token in this environment variable")
+    command.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="default: %(default)g, renewed by progress"
+    )
+
+
+def _command(commands: "Commands", name: str, summary: str, module: str, *examples: str) -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {example}" for example in examples)
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(module=module)
+    return command
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"trunkline {version('trunkline')}\n")
