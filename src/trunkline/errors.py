@@ -25,13 +25,17 @@ What may not: anything that imports from trunkline, any text that could hold a s
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
     ├── TransportError             a connection could not be made or was lost
-    │   └── RequestTimeout         no answer within the time allowed
+    │   ├── RequestTimeout         no answer within the time allowed
+    │   ├── HttpFailure            an HTTP answer that carries no JSON-RPC message
+    │   ├── InvalidAnswer          the peer broke the protocol
+    │   └── MessageTooLong         one incoming message was dropped; the connection lives on
     └── ConfigError                a configuration that cannot be used, and why
 
 Codes -31001 to -31005 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -238,11 +242,43 @@ class SealError(TrunklineError):
 
 
 class TransportError(TrunklineError):
-    """The connection could not be made or was lost."""
+    """The connection could not be made or was lost.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        delivered: whether the request may have reached the peer; when False, sending it again is always safe.
+    """
+
+    def __init__(self, message: str = "", *, delivered: bool = True) -> None:
+        super().__init__(message)
+        self.delivered = delivered
 
 
 class RequestTimeout(TransportError):
     """No answer came within the time allowed."""
+
+
+class HttpFailure(TransportError):
+    """The HTTP answer is an error and carries no JSON-RPC message.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        status: the HTTP status.
+        headers: the answer's headers, names in lower case (`www-authenticate`, `retry-after`).
+    """
+
+    def __init__(self, message: str, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, delivered=not 400 <= status < 500 and status != 503)
+        self.status = status
+        self.headers = headers
+
+
+class InvalidAnswer(TransportError):
+    """The peer sent something the protocol does not allow."""
+
+
+class MessageTooLong(TransportError):
+    """An incoming message above the limit was dropped; the connection lives on."""
 
 
 class ConfigError(TrunklineError):

@@ -1,0 +1,1 @@
+"""The caller's side: connect to any MCP server, of any era, over any transport."""

@@ -1,0 +1,235 @@
+"""Which era a server is of.
+
+What it is for: find out as the specification says, remember it, and hand out the right peer.
+What may live here: probing and its memory. What may not: anything after the connection is made.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import msgspec
+
+from trunkline.client.channel import Headers, Link, OnNotification, OnRequest
+from trunkline.client.duplex import DuplexChannel
+from trunkline.client.http import HttpChannel
+from trunkline.client.legacy import LegacyPeer
+from trunkline.client.modern import ModernPeer, offered
+from trunkline.client.peer import TIMEOUT, Greeting
+from trunkline.client.sse2024 import SseLink
+from trunkline.errors import HttpFailure, InvalidAnswer, RemoteError, RequestTimeout, TransportError, UnsupportedVersion
+from trunkline.protocol.revisions import LATEST_LEGACY, LEGACY, MODERN, Era, common
+
+_log = logging.getLogger("trunkline.client")
+PROBE_SECONDS = 10.0
+_MODERN_CODES = (-32020, -32021, -32022)
+_OLD_TRANSPORT = (400, 404, 405)
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What is known of a server: its era, its revision, its transport, and what it said of itself (modern)."""
+
+    era: Era
+    revision: str
+    sse: bool = False
+    discovered: dict[str, object] | None = None
+
+
+class EraMemory:
+    """The eras of the servers met so far, by endpoint or by command; bounded."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._known: dict[str, Remembered] = {}
+        self._limit = limit
+
+    def get(self, key: str) -> Remembered | None:
+        """What is known of a server."""
+        return self._known.get(key)
+
+    def put(self, key: str, known: Remembered) -> None:
+        """Remember; the oldest is forgotten when there are too many."""
+        self._known.pop(key, None)
+        self._known[key] = known
+        if len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+
+    def forget(self, key: str) -> None:
+        """The assumption failed: probe next time."""
+        self._known.pop(key, None)
+
+
+class Approach(msgspec.Struct, frozen=True):
+    """How to meet a server.
+
+    Parameters:
+        greeting: who we are. memory: what is known of servers; shared between connections.
+        on_request, on_event: see `BasePeer`.
+        timeout: seconds `initialize` may take. probe: seconds a legacy server may stay silent on `server/discover`.
+        era: set to speak one era only, without probing.
+        version: the legacy version to offer.
+    """
+
+    greeting: Greeting
+    memory: EraMemory
+    on_request: OnRequest | None = None
+    on_event: OnNotification | None = None
+    timeout: float = TIMEOUT
+    probe: float = PROBE_SECONDS
+    era: Era | None = None
+    version: str = LATEST_LEGACY
+
+
+async def meet_http(
+    url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers = (), *, sse: bool | None = None
+) -> ModernPeer | LegacyPeer:
+    """Connect to an HTTP endpoint (Streamable HTTP, Backward Compatibility).
+
+    Parameters:
+        url: the endpoint. session: the pool, from `http.new_session`. headers: sent with every request.
+        sse: True for a server known to speak HTTP+SSE of 2024-11-05, False to never try it.
+
+    Raises `TransportError` (also `HttpFailure`, for example 401) or `RemoteError`.
+    """
+    channel = HttpChannel(url, session, headers)
+    known = approach.memory.get(url)
+    if sse or (known is not None and known.sse):
+        return await _meet_sse(url, session, approach, headers)
+    if approach.era != "legacy" and (known is None or known.era == "modern"):
+        peer = await _try_modern(channel, url, approach, known)
+        if peer is not None:
+            return peer
+    try:
+        return await _meet_legacy(channel, url, approach, channel.name)
+    except HttpFailure as failure:
+        if failure.status not in _OLD_TRANSPORT or sse is False:
+            raise
+        return await _after_refusal(url, session, approach, headers, failure)
+
+
+async def meet_duplex(
+    open_link: Callable[[], Awaitable[Link]],
+    key: str,
+    approach: Approach,
+    *,
+    on_garbage: Callable[[bytes], None] | None = None,
+) -> ModernPeer | LegacyPeer:
+    """Connect over a link (stdio, Backward Compatibility): probe with `server/discover`, else `initialize`.
+
+    Parameters:
+        open_link: makes a fresh, unopened link; called again when a server does not survive the probe.
+        key: the server's name, also in the memory.
+        on_garbage: takes lines that are not MCP messages.
+    """
+
+    async def fresh() -> DuplexChannel:
+        return DuplexChannel(await open_link(), key, on_garbage)
+
+    channel = await fresh()
+    known = approach.memory.get(key)
+    if approach.era == "legacy" or (approach.era is None and known is not None and known.era == "legacy"):
+        return await _meet_legacy(channel, key, approach, key)
+    peer = await _try_modern(channel, key, approach, None)
+    if peer is not None:
+        return peer
+    if channel.ended:
+        await channel.close()
+        channel = await fresh()
+    try:
+        return await _meet_legacy(channel, key, approach, key, keep=True)
+    except RemoteError:
+        # A modern server that was slow to start leaves the probe unanswered and refuses `initialize`.
+        peer = await _try_modern(channel, key, approach, None)
+        if peer is None:
+            await channel.close()
+            raise
+        return peer
+
+
+async def _try_modern(
+    channel: HttpChannel | DuplexChannel, key: str, approach: Approach, known: Remembered | None
+) -> ModernPeer | None:
+    """A modern peer, or None when the server is not modern. Closes the channel when it raises."""
+    peer = ModernPeer(
+        channel, approach.greeting, channel.name, on_request=approach.on_request, on_event=approach.on_event
+    )
+    if known is not None and known.discovered is not None:
+        peer.adopt(known.discovered)
+        return peer
+    try:
+        await channel.start(peer.sink)
+        discovered = await peer.discover(approach.probe if channel.duplex else approach.timeout)
+    except RemoteError as error:
+        if not _is_modern(error, approach):
+            return None
+        discovered = None
+    except InvalidAnswer:
+        if approach.era == "modern":
+            raise
+        return None
+    except HttpFailure as failure:
+        if failure.status not in (*_OLD_TRANSPORT, 406, 415, 422, 501) or approach.era == "modern":
+            raise
+        return None
+    except RequestTimeout:
+        if not channel.duplex or approach.era == "modern":
+            await channel.close()
+            raise
+        return None
+    except TransportError:
+        if not (isinstance(channel, DuplexChannel) and channel.ended) or approach.era == "modern":
+            await channel.close()
+            raise
+        return None
+    approach.memory.put(key, Remembered("modern", peer.revision, discovered=discovered))
+    return peer
+
+
+async def _meet_legacy(
+    channel: HttpChannel | DuplexChannel,
+    key: str,
+    approach: Approach,
+    name: str,
+    *,
+    sse: bool = False,
+    keep: bool = False,
+) -> LegacyPeer:
+    peer = LegacyPeer(channel, approach.greeting, name, on_request=approach.on_request, on_event=approach.on_event)
+    try:
+        await channel.start(peer.sink)
+        await peer.initialize(approach.version, approach.timeout)
+    except BaseException as error:
+        approach.memory.forget(key)
+        if not (keep and isinstance(error, RemoteError)):
+            await peer.close()
+        raise
+    approach.memory.put(key, Remembered("legacy", peer.revision, sse))
+    return peer
+
+
+async def _meet_sse(url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers) -> LegacyPeer:
+    channel = DuplexChannel(SseLink(url, session, headers), HttpChannel(url, session).name)
+    return await _meet_legacy(channel, url, approach, channel.name, sse=True)
+
+
+async def _after_refusal(
+    url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers, refusal: HttpFailure
+) -> LegacyPeer:
+    """The endpoint refused to be posted to: it may speak HTTP+SSE (HTTP+SSE Transport, Clients, item 2)."""
+    try:
+        return await _meet_sse(url, session, approach, headers)
+    except TransportError as error:
+        _log.debug("%s: no HTTP+SSE either: %s", url.partition("?")[0], error)
+        raise refusal from error
+
+
+def _is_modern(error: RemoteError, approach: Approach) -> bool:
+    """Whether an error to the probe identifies a modern server we can speak with. Raises when we cannot."""
+    if approach.era == "modern":
+        raise error
+    if error.remote_code not in _MODERN_CODES:
+        return False
+    if error.remote_code != UnsupportedVersion.code or common(MODERN, offered(error)):
+        return True
+    if common(LEGACY, offered(error)):
+        return False
+    raise error

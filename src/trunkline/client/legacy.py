@@ -1,0 +1,292 @@
+"""A server of the legacy era (2025-11-25 and earlier).
+
+What it is for: the `initialize` handshake, HTTP sessions and their renewal, resumable streams, emulated listening.
+What may live here: client duties of the legacy era. What may not: input rounds, caching, the modern era.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Mapping
+
+from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
+from trunkline.client.http import HttpChannel
+from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
+from trunkline.errors import HttpFailure, InvalidAnswer, TransportError
+from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, VERSION_KEY
+from trunkline.protocol.revisions import LATEST_LEGACY, REVISIONS
+
+_log = logging.getLogger("trunkline.client")
+_MODERN_META = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY)
+_RETRY_MS = 1000
+_MAX_RETRY_MS = 60_000
+_RESUMPTIONS = 5
+_LISTS = {
+    "notifications/tools/list_changed": "toolsListChanged",
+    "notifications/prompts/list_changed": "promptsListChanged",
+    "notifications/resources/list_changed": "resourcesListChanged",
+}
+
+
+class LegacyPeer(BasePeer):
+    """A server that begins with `initialize`; over HTTP it may keep a session, which is renewed when lost.
+
+    Parameters as `BasePeer`. Call `initialize` first.
+    """
+
+    era = "legacy"
+    cancels_by_message = True
+
+    def __init__(
+        self,
+        channel: Channel,
+        greeting: Greeting,
+        name: str,
+        *,
+        on_request: OnRequest | None = None,
+        on_event: OnNotification | None = None,
+    ) -> None:
+        super().__init__(channel, greeting, name, on_request=on_request, on_event=on_event)
+        self._http = channel if isinstance(channel, HttpChannel) else None
+        self._session: str | None = None
+        self._renewing = asyncio.Lock()
+        self._listeners: dict[Inbox, Mapping[str, object]] = {}
+        self._followed: dict[str, int] = {}
+        self._stream: asyncio.Task[None] | None = None
+        self._log_level: dict[str, object] | None = None
+
+    async def initialize(self, version: str = LATEST_LEGACY, timeout: float | None = TIMEOUT) -> None:
+        """Shake hands (2025-11-25, lifecycle, Initialization)."""
+        self.revision, self._session = "", None
+        params: dict[str, object] = {
+            "protocolVersion": version,
+            "capabilities": self.greeting.capabilities,
+            "clientInfo": self.greeting.info,
+        }
+        call = self.call("initialize", params)
+        result = unwrap(await self.perform(call, timeout, MAXIMUM), call, self.name)
+        agreed = result.get("protocolVersion")
+        revision = REVISIONS.get(agreed) if isinstance(agreed, str) else None
+        if revision is None or revision.era != "legacy":
+            raise InvalidAnswer(
+                f"{self.name} wants to speak protocol version {str(agreed)[:40]!r}, which is unknown here"
+            )
+        self._adopt(result)
+        self.revision = revision.name
+        session = call.headers.get("mcp-session-id")
+        if session is not None and not (session.isascii() and session.isprintable() and " " not in session):
+            raise InvalidAnswer(f"{self.name} gave a session id with characters that are not allowed")
+        self._session = session
+        await self.notify("notifications/initialized", {})
+        if self.greeting.capabilities or self._listeners:
+            self._ensure_stream()
+
+    async def request(
+        self,
+        method: str,
+        params: Params,
+        *,
+        timeout: float | None = TIMEOUT,
+        maximum: float = MAXIMUM,
+        on_notification: OnNotification | None = None,
+        on_request: OnRequest | None = None,
+        headers: Headers = (),
+    ) -> dict[str, object]:
+        """See `Peer.request`. A request refused because the session is gone is sent again in a new one."""
+        params = _without_modern_meta(params)
+        if method == "logging/setLevel":
+            self._log_level = dict(params)
+        for last in (False, True):
+            session = self._session
+            call = self.call(method, params, headers)
+            call.on_notification, call.on_request = on_notification, on_request
+            try:
+                message = await self.perform(call, timeout, maximum)
+            except HttpFailure as failure:
+                if last or session is None or failure.status != 404:
+                    raise
+                await self._renew(session)
+                continue
+            if not last and session is not None and _session_lost(call, message):
+                await self._renew(session)
+                continue
+            return unwrap(message, call, self.name)
+        raise AssertionError("unreachable")
+
+    async def exchange(self, call: Call) -> Body:
+        """Send a request; while its stream breaks and can be resumed, resume it."""
+        try:
+            return await self.channel.exchange(call)
+        except InvalidAnswer:
+            raise
+        except TransportError:
+            if self._http is None or call.last_event_id is None or call.status >= 300:
+                raise
+        return await self._resumed(self._http, call)
+
+    async def listen(self, notifications: Mapping[str, object]) -> AsyncGenerator[Notification, None]:
+        """See `Peer.listen`: emulated with list_changed notifications and `resources/subscribe`."""
+        inbox = Inbox()
+        uris = notifications.get("resourceSubscriptions")
+        wanted = [uri for uri in uris if isinstance(uri, str)] if isinstance(uris, list | tuple) else []
+        agreed = self._agreed(notifications, wanted)
+        self._listeners[inbox] = agreed
+        self._ensure_stream()
+        subscribed: list[str] = []
+        try:
+            if agreed.get("resourceSubscriptions"):
+                for uri in wanted:
+                    await self._follow(uri)
+                    subscribed.append(uri)
+            yield Notification("notifications/subscriptions/acknowledged", {"notifications": agreed})
+            while (item := await inbox.get()) is not None:
+                yield item
+        finally:
+            del self._listeners[inbox]
+            for uri in subscribed:
+                await self._unfollow(uri)
+
+    async def close(self) -> None:
+        """End the session and the connection."""
+        if self._stream is not None:
+            self._stream.cancel()
+        for inbox in self._listeners:
+            inbox.end(TransportError(f"The connection to {self.name} was closed"))
+        if self._http is not None and self._session is not None:
+            with contextlib.suppress(TransportError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._http.delete(self._headers("", {}))
+            self._session = None
+        await super().close()
+
+    def publish(self, method: str, params: dict[str, object]) -> None:
+        """Hand a notification to the listeners that asked for it, and to the owner."""
+        for inbox, wanted in self._listeners.items():
+            if _wants(wanted, method, params):
+                inbox.put(method, params)
+        super().publish(method, params)
+
+    def _agreed(self, notifications: Mapping[str, object], uris: list[str]) -> dict[str, object]:
+        """The part of a filter this server can honour."""
+        agreed: dict[str, object] = {}
+        for feature in ("tools", "prompts", "resources"):
+            declared = self.capabilities.get(feature)
+            key = f"{feature}ListChanged"
+            if notifications.get(key) and isinstance(declared, dict) and declared.get("listChanged"):
+                agreed[key] = True
+        resources = self.capabilities.get("resources")
+        if uris and isinstance(resources, dict) and resources.get("subscribe"):
+            agreed["resourceSubscriptions"] = uris
+        return agreed
+
+    async def _follow(self, uri: str) -> None:
+        self._followed[uri] = self._followed.get(uri, 0) + 1
+        if self._followed[uri] == 1:
+            await self.request("resources/subscribe", {"uri": uri})
+
+    async def _unfollow(self, uri: str) -> None:
+        self._followed[uri] -= 1
+        if not self._followed[uri]:
+            del self._followed[uri]
+            self.spawn(self._unsubscribe, uri)
+
+    async def _unsubscribe(self, uri: str) -> None:
+        await self.request("resources/unsubscribe", {"uri": uri})
+
+    def _adopt(self, result: Mapping[str, object]) -> None:
+        capabilities, info = result.get("capabilities"), result.get("serverInfo")
+        instructions = result.get("instructions")
+        self.capabilities = capabilities if isinstance(capabilities, dict) else {}
+        self.server_info = info if isinstance(info, dict) else {}
+        self.instructions = instructions if isinstance(instructions, str) else None
+
+    def _headers(self, method: str, params: Params) -> Headers:
+        if self._http is None or not self.revision:
+            return ()
+        headers: Headers = ()
+        if REVISIONS[self.revision].version_header:
+            headers += (("MCP-Protocol-Version", self.revision),)
+        return headers if self._session is None else (*headers, ("Mcp-Session-Id", self._session))
+
+    async def _renew(self, lost: str) -> None:
+        """Begin a new session instead of a lost one, once for all who notice (Session Management, item 4)."""
+        async with self._renewing:
+            if self._session != lost:
+                return
+            _log.info("%s: the session was lost, beginning a new one", self.name)
+            await self.initialize(self.revision or LATEST_LEGACY)
+            restored: list[tuple[str, Params]] = [("resources/subscribe", {"uri": uri}) for uri in self._followed]
+            if self._log_level is not None:
+                restored.append(("logging/setLevel", self._log_level))
+            for method, params in restored:
+                call = self.call(method, params)
+                await self.perform(call, TIMEOUT, MAXIMUM)
+
+    async def _resumed(self, http: HttpChannel, call: Call) -> Body:
+        """Reconnect with the last event id, waiting as the server said (Sending Messages, item 6)."""
+        failures = 0
+        while True:
+            await asyncio.sleep(min(call.retry if call.retry is not None else _RETRY_MS, _MAX_RETRY_MS) / 1000)
+            before = call.last_event_id
+            try:
+                return await http.resume(call, self._headers("", {}))
+            except (HttpFailure, InvalidAnswer):
+                raise
+            except TransportError as error:
+                failures = failures + 1 if call.last_event_id == before else 0
+                if failures == _RESUMPTIONS:
+                    what = f"{self.name}: the stream of {call.method} broke and could not be resumed; it may have run"
+                    raise TransportError(what) from error
+
+    def _ensure_stream(self) -> None:
+        """Open the standalone GET stream in the background, where messages outside of any request arrive."""
+        if self._http is not None and (self._stream is None or self._stream.done()):
+            self._stream = asyncio.create_task(self._keep_stream(self._http), name=f"stream {self.name}")
+
+    async def _keep_stream(self, http: HttpChannel) -> None:
+        call = self.call("", {})
+        failures = 0
+        while True:
+            began = asyncio.get_running_loop().time()
+            session = self._session
+            try:
+                await http.stream(self._headers("", {}), call)
+            except HttpFailure as failure:
+                if failure.status == 404 and session is not None:
+                    call.last_event_id = None
+                    with contextlib.suppress(TransportError):
+                        await self._renew(session)
+                elif failure.status < 500:
+                    return  # 405: the server offers no such stream
+            except TransportError as error:
+                _log.debug("%s: the background stream broke: %s", self.name, error)
+            failures = 0 if asyncio.get_running_loop().time() - began > 5 else failures + 1
+            wait = call.retry if call.retry is not None else _RETRY_MS
+            await asyncio.sleep(min(wait * 2 ** min(failures, 6), _MAX_RETRY_MS) / 1000)
+
+
+def _wants(wanted: Mapping[str, object], method: str, params: Mapping[str, object]) -> bool:
+    if method == "notifications/resources/updated":
+        uris = wanted.get("resourceSubscriptions")
+        uri = params.get("uri")
+        # An update may name a sub-resource of the one subscribed to (2025-11-25, resources, Subscriptions).
+        return isinstance(uris, list) and isinstance(uri, str) and any(uri.startswith(one) for one in uris)
+    return bool(wanted.get(_LISTS.get(method, "")))
+
+
+def _session_lost(call: Call, message: Body) -> bool:
+    """Whether an error answer means that the session is gone: 404 says so, some servers say it with 400."""
+    error = message.get("error")
+    if call.status == 404:
+        return not isinstance(error, dict) or error.get("code") != -32601
+    text = error.get("message") if isinstance(error, dict) else None
+    return call.status == 400 and isinstance(text, str) and "session" in text.lower()
+
+
+def _without_modern_meta(params: Params) -> dict[str, object]:
+    meta = params.get("_meta")
+    if not isinstance(meta, Mapping) or not any(key in meta for key in _MODERN_META):
+        return dict(params)
+    kept = {key: value for key, value in meta.items() if key not in _MODERN_META}
+    stripped = {key: value for key, value in params.items() if key != "_meta"}
+    return {**stripped, "_meta": kept} if kept else stripped

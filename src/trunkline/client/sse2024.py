@@ -1,0 +1,107 @@
+"""The HTTP+SSE link of 2024-11-05.
+
+What it is for: read messages from one GET stream, POST messages to the address it announces.
+What may live here: that transport. What may not: message sorting, the newer Streamable HTTP.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from urllib.parse import urljoin
+
+import aiohttp
+
+from trunkline.client.channel import MAX_MESSAGE, Headers
+from trunkline.client.http import origin
+from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
+from trunkline.protocol import sse
+
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
+_ENDPOINT_SECONDS = 10
+
+
+class SseLink:
+    """A server that speaks HTTP with SSE (2024-11-05, transports).
+
+    Parameters:
+        url: the SSE endpoint. session: the connection pool, from `http.new_session`.
+        headers: sent with every request; never shown. limit: bytes one message may have.
+    """
+
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, headers: Headers = (), limit: int = MAX_MESSAGE
+    ) -> None:
+        self._url = url
+        self._session = session
+        self._headers = headers
+        self._limit = limit
+        self._endpoint = ""
+        self._events: AsyncIterator[sse.Event] | None = None
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """GET the stream and wait for its `endpoint` event, which must stay inside the origin."""
+        headers = (("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), *self._headers)
+        try:
+            async with asyncio.timeout(_ENDPOINT_SECONDS):
+                response = await self._session.get(self._url, headers=headers, allow_redirects=False, timeout=_TIMEOUT)
+                self._stack.callback(response.close)
+                if response.status != 200 or response.content_type != "text/event-stream":
+                    what = f"The server answered GET with {response.status} and no event stream"
+                    raise HttpFailure(what, response.status, {k.lower(): v for k, v in response.headers.items()})
+                self._events = self._read(response)
+                event = await anext(self._events, None)
+        except TimeoutError:
+            await self.close()
+            raise TransportError("The event stream did not announce its endpoint in time", delivered=False) from None
+        except (aiohttp.ClientError, OSError) as error:
+            await self.close()
+            raise TransportError(f"The event stream could not be opened: {error}", delivered=False) from error
+        except TransportError:
+            await self.close()
+            raise
+        self._announce(event)
+
+    def _announce(self, event: sse.Event | None) -> None:
+        if event is None or event.event != "endpoint":
+            raise InvalidAnswer("The first event of an HTTP+SSE server must be `endpoint`")
+        self._endpoint = urljoin(self._url, event.data)
+        if origin(self._endpoint) != origin(self._url):
+            raise InvalidAnswer("The server announced an endpoint at another origin; nothing is sent there")
+
+    async def send(self, message: bytes) -> None:
+        """POST one message to the announced endpoint."""
+        headers = (("Content-Type", "application/json"), *self._headers)
+        try:
+            async with self._session.post(
+                self._endpoint, data=message, headers=headers, allow_redirects=False, timeout=_TIMEOUT
+            ) as response:
+                if response.status >= 300:
+                    what = f"The server answered a POST with {response.status}"
+                    raise HttpFailure(what, response.status, {k.lower(): v for k, v in response.headers.items()})
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise TransportError(f"The message could not be sent: {error}", delivered=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"The connection broke while a message was sent: {error}") from error
+
+    async def receive(self) -> bytes | None:
+        """The next message of the stream."""
+        if self._events is None:
+            return None
+        try:
+            async for event in self._events:
+                if event.event == "message" and event.data:
+                    return event.data.encode()
+        except (aiohttp.ClientError, OSError, ParseError) as error:
+            raise TransportError(f"The event stream broke: {error}") from error
+        return None
+
+    async def close(self) -> None:
+        """Close the stream."""
+        await self._stack.aclose()
+
+    async def _read(self, response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
+        parser = sse.Parser(self._limit)
+        async for chunk in response.content.iter_any():
+            for event in parser.feed(chunk):
+                yield event
