@@ -1,0 +1,100 @@
+"""What `trunkline up` shows while it runs: one row an upstream, then how to use the endpoint.
+
+What it is for: a live table on a terminal, plain lines elsewhere.
+What may live here: rendering. What may not: anything that changes what is shown.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from trunkline.gateway import UpstreamStatus
+
+Statuses = Callable[[], Sequence["UpstreamStatus"]]
+
+_COLOURS = {
+    "ready": "green",
+    "starting": "yellow",
+    "backing_off": "red",
+    "failed": "red",
+    "disabled": "dim",
+    "stopping": "dim",
+    "stopped": "dim",
+}
+_SETTLED = frozenset({"ready", "failed", "disabled", "backing_off"})
+
+
+def upstream_table(statuses: Sequence["UpstreamStatus"]) -> Table:
+    """The table: upstream, transport, era and revision, state, tools, last error."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("upstream", "transport", "era", "revision", "state"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("tools", justify="right", no_wrap=True)
+    table.add_column("last error", overflow="fold", ratio=1)
+    for status in statuses:
+        table.add_row(
+            escape(status.name),
+            status.transport,
+            status.era or "",
+            status.revision or "",
+            Text(status.state.replace("_", " "), style=_COLOURS.get(status.state, "")),
+            "" if status.tools is None else str(status.tools),
+            Text(status.error or "", style="red" if status.state != "ready" else "dim"),
+        )
+    return table
+
+
+def how_to_use(url: str, tool: str | None) -> RenderableType:
+    """The endpoint, a line to paste into a client, and a command to try."""
+    client = json.dumps({"mcpServers": {"trunkline": {"type": "http", "url": url}}})
+    lines = Text()
+    lines.append("endpoint   ", style="bold")
+    lines.append(url + "\n", style="cyan")
+    lines.append("in a client", style="bold")
+    lines.append(f" {client}\n")
+    lines.append("try        ", style="bold")
+    lines.append(f"trunkline call {url} {tool}" if tool else f"trunkline tools {url}")
+    return lines
+
+
+def settled(statuses: Sequence["UpstreamStatus"]) -> bool:
+    """Whether every upstream is up, or known not to be."""
+    return all(status.state in _SETTLED for status in statuses)
+
+
+class LiveTable:
+    """The table on a terminal, redrawn as things change; log lines scroll above it."""
+
+    def __init__(self, console: Console, url: str, statuses: Statuses, suggestion: Callable[[], str | None]) -> None:
+        self._url = url
+        self._statuses = statuses
+        self._suggestion = suggestion
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> "LiveTable":
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def _render(self) -> RenderableType:
+        statuses = self._statuses()
+        return Group(Text(), upstream_table(statuses), Text(), how_to_use(self._url, self._suggestion()), Text())
+
+
+def log_handler(console: Console) -> logging.Handler:
+    """A log handler that prints above the live table."""
+    return RichHandler(console=console, show_time=False, show_level=False, show_path=False, markup=False)
