@@ -129,7 +129,7 @@ class Engine:
             return downgrade(context.revision, result)
         result.setdefault("resultType", "complete")
         meta = result.get("_meta")
-        result["_meta"] = {**meta, **self._stamp} if isinstance(meta, Mapping) else self._stamp
+        result["_meta"] = {**meta, **self._stamp} if isinstance(meta, dict) else self._stamp
         if context.method in CACHEABLE and result["resultType"] == "complete":
             result.setdefault("ttlMs", 0)
             result.setdefault("cacheScope", "private")

@@ -116,7 +116,7 @@ def admit(message: Message, params: Params, headers: Mapping[bytes, bytes] | Non
     version = meta.version
     if version is UNSET:
         raise InvalidParams(f"Invalid params: _meta needs {VERSION_KEY!r}")
-    if headers is not None:
+    if headers is not None and headers.get(b"mcp-protocol-version") != version.encode("utf-8", "replace"):
         check_mirror(headers, b"mcp-protocol-version", "MCP-Protocol-Version", version)
     revision = REVISIONS.get(version)
     if revision is None or revision.era != "modern":
@@ -125,7 +125,8 @@ def admit(message: Message, params: Params, headers: Mapping[bytes, bytes] | Non
         raise InvalidParams(f"Invalid params: _meta needs {CAPABILITIES_KEY!r}")
     if headers is None or method is UNSET:
         return
-    check_mirror(headers, b"mcp-method", "Mcp-Method", method)
+    if headers.get(b"mcp-method") != method.encode("utf-8", "replace"):
+        check_mirror(headers, b"mcp-method", "Mcp-Method", method)
     mirrored = NAME_PARAMS.get(method)
     if mirrored is not None:
         name = params.name if mirrored == "name" else params.uri

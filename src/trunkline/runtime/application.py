@@ -17,6 +17,8 @@ from trunkline.runtime.listen import ListenHub
 class Application:
     """What transports serve: an engine, and what lives around it.
 
+    `started` tells whether `start` has finished and `stop` has not begun.
+
     Parameters:
         engine: answers requests.
         authenticator: says who calls; None makes every caller `ANONYMOUS`.
@@ -42,33 +44,30 @@ class Application:
         self.call_timeout = call_timeout
         self.inflight = InFlight()
         self.hub = ListenHub(self.bus)
+        self.started = False
         self._unwatch: Callable[[], None] | None = None
         self._starting: asyncio.Lock | None = None
 
     async def start(self) -> None:
         """Start the provider and the extensions; safe to call again."""
-        if self._unwatch is not None:
+        if self.started:
             return
         self._starting = self._starting or asyncio.Lock()
         async with self._starting:
-            if self._unwatch is not None:
+            if self.started:
                 return
-            unwatch = self.engine.provider.watch(self.bus.publish)
             await self.engine.provider.start()
             for extension in self.engine.extensions:
                 if extension.start is not None:
                     await extension.start()
-            self._unwatch = unwatch
-
-    @property
-    def started(self) -> bool:
-        """Whether `start` has finished."""
-        return self._unwatch is not None
+            self._unwatch = self.engine.provider.watch(self.bus.publish)
+            self.started = True
 
     async def stop(self, drain: float = 5.0) -> None:
         """End open streams, wait up to `drain` seconds for calls, stop extensions and provider."""
         if self._unwatch is None:
             return
+        self.started = False
         for extension in self.engine.extensions:
             if extension.drain is not None:
                 await extension.drain()

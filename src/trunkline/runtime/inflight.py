@@ -30,8 +30,9 @@ class Swept(Protocol):
 class InFlight:
     """The registry of calls in flight.
 
-    inflight.calls.add(call)
-    inflight.wake()
+    inflight.enter(call)
+    ...
+    inflight.calls.discard(call)
     """
 
     def __init__(self) -> None:
@@ -39,8 +40,9 @@ class InFlight:
         self.draining = False
         self._sweeper: asyncio.Task[None] | None = None
 
-    def wake(self) -> None:
-        """Make sure the sweeper runs; it sleeps away when nothing is in flight for a while."""
+    def enter(self, call: Swept) -> None:
+        """Look after a call from now on; the sweeper runs while there is any, and a little longer."""
+        self.calls.add(call)
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.get_running_loop().create_task(self._walk(), name="trunkline-sweeper")
 

@@ -6,10 +6,11 @@ What may not: the answers.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from msgspec import Struct
 
-from trunkline.engine.doors import RequestFacts
+from trunkline.engine.doors import Authenticator, RequestFacts
 from trunkline.engine.principal import ANONYMOUS, Principal
 from trunkline.errors import ProtocolError, Refused, Unauthenticated
 from trunkline.protocol import messages
@@ -18,8 +19,6 @@ from trunkline.runtime.application import Application
 from trunkline.transports import modern
 from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond
 from trunkline.transports.guard import Guard
-
-_JSON = b"application/json"
 
 
 class Limits(Struct, frozen=True):
@@ -62,7 +61,7 @@ class HTTPTransport:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        if not self._is_endpoint(scope):
+        if scope["path"] != self.path and not self._is_mount_point(scope):
             await self._elsewhere(scope, receive, send)
             return
         extra: Headers = []
@@ -79,11 +78,15 @@ class HTTPTransport:
     async def _post(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, extra: Headers
     ) -> None:
-        _check_media_types(headers)
+        refusal = _media_types(headers.get(b"content-type", b""), headers.get(b"accept", b""))
+        if refusal is not None:
+            raise Refused(*refusal)
         body = await read_body(receive, headers.get(b"content-length"), self._limits.body)
         if body is None:
             return
-        principal = await self._authenticate("POST", scope, headers, body)
+        principal = ANONYMOUS
+        if self.application.authenticator is not None:
+            principal = await self._authenticate(self.application.authenticator, scope, headers, body)
         if not self.application.started:
             await self.application.start()
         message = messages.decode(body)
@@ -97,17 +100,14 @@ class HTTPTransport:
             return
         raise Refused(405, "The MCP endpoint takes POST", (("Allow", "POST"),))
 
-    async def _authenticate(self, method: str, scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> Principal:
-        authenticator = self.application.authenticator
-        if authenticator is None:
-            return ANONYMOUS
+    async def _authenticate(
+        self, authenticator: Authenticator, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
+    ) -> Principal:
         url = self._guard.external_url(scope, headers)
-        return await authenticator.authenticate(RequestFacts(method, url, headers, body))
+        return await authenticator.authenticate(RequestFacts(scope["method"], url, headers, body))
 
-    def _is_endpoint(self, scope: Scope) -> bool:
+    def _is_mount_point(self, scope: Scope) -> bool:
         path: str = scope["path"]
-        if path == self.path:
-            return True
         root: str = scope.get("root_path", "")
         return bool(root) and path.removeprefix(root) in ("", "/", self.path)
 
@@ -136,12 +136,14 @@ class HTTPTransport:
                 return
 
 
-def _check_media_types(headers: Mapping[bytes, bytes]) -> None:
-    kind = headers.get(b"content-type", b"")
-    if kind != _JSON and kind.partition(b";")[0].strip().lower() != _JSON:
-        raise Refused(415, "The body must be application/json")
-    if not accepts_both(headers.get(b"accept", b"")):
-        raise Refused(406, "The Accept header must list application/json and text/event-stream")
+@lru_cache(maxsize=256)
+def _media_types(content_type: bytes, accept: bytes) -> tuple[int, str] | None:
+    """What is wrong with these two headers; clients send the same ones over and over."""
+    if content_type.partition(b";")[0].strip().lower() != b"application/json":
+        return 415, "The body must be application/json"
+    if not accepts_both(accept):
+        return 406, "The Accept header must list application/json and text/event-stream"
+    return None
 
 
 async def _refuse(send: Send, error: ProtocolError, extra: Headers) -> None:

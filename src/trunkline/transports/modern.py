@@ -33,7 +33,7 @@ from trunkline.protocol.revisions import REVISIONS
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import PERIOD
 from trunkline.runtime.listen import METHOD_OF, Subscription, parse_filter
-from trunkline.transports.asgi import STREAM_HEADERS, Headers, Receive, Send, respond
+from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, respond
 
 KEEP_ALIVE_AFTER = 15.0
 """Seconds without a message after which a stream gets a comment line."""
@@ -44,11 +44,11 @@ class HTTPExchange:
 
     __slots__ = (
         "_extra",
-        "_helpers",
         "_receive",
         "_send",
         "born",
         "deadline",
+        "helpers",
         "reason",
         "streaming",
         "task",
@@ -61,7 +61,7 @@ class HTTPExchange:
         self._receive = receive
         self._send = send
         self._extra = extra
-        self._helpers: list[asyncio.Task[None]] = []
+        self.helpers: list[asyncio.Task[None]] = []
         self.task = asyncio.current_task()
         self.born = self.written = time.monotonic()
         self.deadline = deadline
@@ -80,8 +80,10 @@ class HTTPExchange:
         """Send the response and end."""
         if self.streaming:
             await self._send({"type": "http.response.body", "body": sse.encode(payload), "more_body": False})
-        else:
-            await respond(self._send, status, payload, self._extra)
+            return
+        fields = [(b"content-length", b"%d" % len(payload)), JSON_TYPE, *self._extra]
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+        await self._send({"type": "http.response.body", "body": payload})
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> dict[str, object]:
         """Modern servers never send requests (Receiving Messages); input goes through rounds."""
@@ -94,11 +96,11 @@ class HTTPExchange:
         """Stop what is over its deadline, notice a client that left, keep a quiet stream alive."""
         if self.deadline is not None and now > self.deadline:
             self.cancel("deadline")
-        elif not self._helpers and now - self.born > PERIOD:
-            self._helpers.append(asyncio.create_task(self._watch()))
+        elif not self.helpers and now - self.born > PERIOD:
+            self.helpers.append(asyncio.create_task(self._watch()))
         elif self.streaming and now - self.written > KEEP_ALIVE_AFTER:
             self.written = now
-            self._helpers[1:] = [asyncio.create_task(self._keep_alive())]
+            self.helpers[1:] = [asyncio.create_task(self._keep_alive())]
 
     def drain(self) -> None:
         """Calls finish by themselves."""
@@ -111,7 +113,7 @@ class HTTPExchange:
 
     def close(self) -> None:
         """The call is over: end what watched it."""
-        for helper in self._helpers:
+        for helper in self.helpers:
             helper.cancel()
 
     async def _watch(self) -> None:
@@ -161,8 +163,7 @@ async def serve(
         receive, send, extra, None if timeout is None else time.monotonic() + timeout
     )
     inflight = application.inflight
-    inflight.calls.add(exchange)
-    inflight.wake()
+    inflight.enter(exchange)
     status = 200
     try:
         params = decode_params(message)
@@ -186,7 +187,8 @@ async def serve(
         payload = error_message(id, DeadlineExceeded(f"{method} was stopped after {timeout:g} seconds"))
     finally:
         inflight.calls.discard(exchange)
-        exchange.close()
+        if exchange.helpers:
+            exchange.close()
     await exchange.finish(status, payload)
 
 
