@@ -4,19 +4,125 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trunkline.engine.context import Context
+    from trunkline.auth.static import StaticTokens
+    from trunkline.engine.context import ROOTS, Context, Elicited, elicitation, sampling
+    from trunkline.engine.doors import Extension, InputRequest
     from trunkline.engine.principal import Principal
-    from trunkline.errors import ToolError
+    from trunkline.engine.sealed import Keys
+    from trunkline.errors import (
+        ConfigError,
+        DeadlineExceeded,
+        Forbidden,
+        InvalidParams,
+        MissingCapability,
+        Overloaded,
+        ProtocolError,
+        RemoteError,
+        RequestTimeout,
+        ResourceNotFound,
+        ToolError,
+        TransportError,
+        TrunklineError,
+        Unauthenticated,
+        UpstreamUnavailable,
+    )
+    from trunkline.server.completion import Completed
+    from trunkline.server.content import (
+        Annotations,
+        Audio,
+        Contents,
+        EmbeddedResource,
+        Image,
+        Message,
+        ResourceLink,
+        Text,
+        ToolResult,
+    )
     from trunkline.server.server import Server
+    from trunkline.server.signature import Header
+    from trunkline.transports.http import Limits
 
 _HOMES = {
+    "Annotations": "trunkline.server.content",
+    "Audio": "trunkline.server.content",
+    "Completed": "trunkline.server.completion",
+    "ConfigError": "trunkline.errors",
+    "Contents": "trunkline.server.content",
     "Context": "trunkline.engine.context",
+    "DeadlineExceeded": "trunkline.errors",
+    "Elicited": "trunkline.engine.context",
+    "EmbeddedResource": "trunkline.server.content",
+    "Extension": "trunkline.engine.doors",
+    "Forbidden": "trunkline.errors",
+    "Header": "trunkline.server.signature",
+    "Image": "trunkline.server.content",
+    "InputRequest": "trunkline.engine.doors",
+    "InvalidParams": "trunkline.errors",
+    "Keys": "trunkline.engine.sealed",
+    "Limits": "trunkline.transports.http",
+    "Message": "trunkline.server.content",
+    "MissingCapability": "trunkline.errors",
+    "Overloaded": "trunkline.errors",
     "Principal": "trunkline.engine.principal",
+    "ProtocolError": "trunkline.errors",
+    "ROOTS": "trunkline.engine.context",
+    "RemoteError": "trunkline.errors",
+    "RequestTimeout": "trunkline.errors",
+    "ResourceLink": "trunkline.server.content",
+    "ResourceNotFound": "trunkline.errors",
     "Server": "trunkline.server.server",
+    "StaticTokens": "trunkline.auth.static",
+    "Text": "trunkline.server.content",
     "ToolError": "trunkline.errors",
+    "ToolResult": "trunkline.server.content",
+    "TransportError": "trunkline.errors",
+    "TrunklineError": "trunkline.errors",
+    "Unauthenticated": "trunkline.errors",
+    "UpstreamUnavailable": "trunkline.errors",
+    "elicitation": "trunkline.engine.context",
+    "sampling": "trunkline.engine.context",
 }
 
-__all__ = ["Context", "Principal", "Server", "ToolError"]
+__all__ = [
+    "ROOTS",
+    "Annotations",
+    "Audio",
+    "Completed",
+    "ConfigError",
+    "Contents",
+    "Context",
+    "DeadlineExceeded",
+    "Elicited",
+    "EmbeddedResource",
+    "Extension",
+    "Forbidden",
+    "Header",
+    "Image",
+    "InputRequest",
+    "InvalidParams",
+    "Keys",
+    "Limits",
+    "Message",
+    "MissingCapability",
+    "Overloaded",
+    "Principal",
+    "ProtocolError",
+    "RemoteError",
+    "RequestTimeout",
+    "ResourceLink",
+    "ResourceNotFound",
+    "Server",
+    "StaticTokens",
+    "Text",
+    "ToolError",
+    "ToolResult",
+    "TransportError",
+    "TrunklineError",
+    "Unauthenticated",
+    "UpstreamUnavailable",
+    "elicitation",
+    "sampling",
+]
 
 
 def __getattr__(name: str) -> object:

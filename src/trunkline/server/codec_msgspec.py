@@ -47,7 +47,10 @@ class MsgspecArguments:
     def decode_strings(self, values: Mapping[str, str]) -> dict[str, object]:
         """Texts to keyword arguments."""
         try:
-            return structs.asdict(msgspec.convert(values, self._struct, strict=False))
+            arguments = structs.asdict(msgspec.convert(values, self._struct, strict=False))
+            if self._rest is not None:
+                arguments.update({key: value for key, value in values.items() if key not in self._known})
+            return arguments
         except msgspec.ValidationError as error:
             raise InvalidArguments([explain(error)]) from None
 

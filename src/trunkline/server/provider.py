@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Change, Result
-from trunkline.errors import InvalidParams, MethodNotFound
+from trunkline.errors import InvalidParams, MethodNotFound, ProtocolError, ResourceNotFound
 from trunkline.protocol.headers import HeaderParam
 from trunkline.runtime.pool import WorkerPool
+from trunkline.server import completion
+from trunkline.server.prompts import Prompt
+from trunkline.server.resources import Resource
 from trunkline.server.shelf import E, Shelf
 from trunkline.server.tools import Tool
 
@@ -41,6 +44,10 @@ class FunctionProvider:
         self._guidance = guidance
         self._hints = dict(hints or {})
         self.tools: Shelf[Tool] = Shelf("tool", "tools", page_size)
+        self.resources: Shelf[Resource] = Shelf("resource", "resources", page_size)
+        self.templates: Shelf[Resource] = Shelf("resource", "resourceTemplates", page_size)
+        self.prompts: Shelf[Prompt] = Shelf("prompt", "prompts", page_size)
+        self.completions = False
         self.pool = WorkerPool()
         self.on_start: list[Hook] = []
         self.on_stop: list[Hook] = []
@@ -61,6 +68,12 @@ class FunctionProvider:
         declared: dict[str, object] = {"logging": {}}
         if self.tools.used:
             declared["tools"] = {"listChanged": True}
+        if self._has_resources():
+            declared["resources"] = {"listChanged": True, "subscribe": True}
+        if self.prompts.used:
+            declared["prompts"] = {"listChanged": True}
+        if self.completions:
+            declared["completions"] = {}
         return declared
 
     async def list_tools(self, context: Context) -> Result:
@@ -81,30 +94,49 @@ class FunctionProvider:
 
     async def list_resources(self, context: Context) -> Result:
         """Answer `resources/list`."""
-        raise MethodNotFound("Method not found: this server has no resources")
+        return self._list(self.resources, context)
 
     async def list_templates(self, context: Context) -> Result:
         """Answer `resources/templates/list`."""
-        raise MethodNotFound("Method not found: this server has no resources")
+        return self._list(self.templates, context)
 
     async def read_resource(self, context: Context) -> Result:
         """Answer `resources/read`."""
-        raise MethodNotFound("Method not found: this server has no resources")
+        uri = str(context.params.uri)
+        found = self._find(uri)
+        if found is not None:
+            return await found[0].read(context, uri, found[1])
+        if not self._has_resources():
+            raise _absent(self.resources)
+        raise ResourceNotFound(uri)
 
     async def list_prompts(self, context: Context) -> Result:
         """Answer `prompts/list`."""
-        raise MethodNotFound("Method not found: this server has no prompts")
+        return self._list(self.prompts, context)
 
     async def get_prompt(self, context: Context) -> Result:
         """Answer `prompts/get`."""
-        raise MethodNotFound("Method not found: this server has no prompts")
+        prompt = self.prompts.entries.get(context.params.name)  # type: ignore[arg-type]
+        if prompt is None:
+            raise self._unknown(self.prompts, context)
+        return await prompt.get(context)
 
     async def complete(self, context: Context) -> Result:
         """Answer `completion/complete`."""
-        raise MethodNotFound("Method not found: this server completes nothing")
+        if not self.completions:
+            raise MethodNotFound("Method not found: this server completes nothing")
+        params = completion.read_params(context)
+        thing = self._referenced(params.ref)
+        if params.argument.name not in [parameter.name for parameter in thing.parameters]:
+            raise InvalidParams(f"Invalid params: there is no argument {params.argument.name[:100]!r} to complete")
+        completer = thing.completers.get(params.argument.name)
+        return completion.nothing() if completer is None else await completer.complete(context, params)
 
     async def follow(self, context: Context, uris: Sequence[str]) -> None:
         """Only resources that exist can be followed."""
+        for uri in uris:
+            if self._find(uri) is None:
+                raise ResourceNotFound(uri)
 
     async def unfollow(self, context: Context, uris: Sequence[str]) -> None:
         """Nothing is kept for a listener."""
@@ -148,17 +180,46 @@ class FunctionProvider:
         for listener in list(self._listeners.values()):
             listener(change)
 
+    def _find(self, uri: str) -> tuple[Resource, Mapping[str, str]] | None:
+        resource = self.resources.entries.get(uri)
+        if resource is not None:
+            return resource, {}
+        for candidate in self.templates.entries.values():
+            variables = candidate.template.match(uri) if candidate.template is not None else None
+            if variables is not None:
+                return candidate, variables
+        return None
+
+    def _referenced(self, reference: completion.PromptReference | completion.ResourceReference) -> Prompt | Resource:
+        if isinstance(reference, completion.PromptReference):
+            prompt = self.prompts.entries.get(reference.name)
+            if prompt is None:
+                raise InvalidParams(f"Unknown prompt: {reference.name[:128]}")
+            return prompt
+        resource = self.templates.entries.get(reference.uri) or self.resources.entries.get(reference.uri)
+        if resource is None:
+            raise ResourceNotFound(reference.uri)
+        return resource
+
+    def _has_resources(self) -> bool:
+        return self.resources.used or self.templates.used
+
     def _list(self, shelf: Shelf[E], context: Context) -> Result:
-        if not shelf.used:
-            raise MethodNotFound(f"Method not found: this server has no {shelf.kind}s")
+        served = self._has_resources() if shelf.kind == "resource" else shelf.used
+        if not served:
+            raise _absent(shelf)
         result = shelf.page(context.params.cursor)
         result.update(self._hints)
         return result
 
-    def _unknown(self, shelf: Shelf[E], context: Context) -> InvalidParams | MethodNotFound:
+    def _unknown(self, shelf: Shelf[E], context: Context) -> ProtocolError:
         if not shelf.used:
-            return MethodNotFound(f"Method not found: this server has no {shelf.kind}s")
+            return _absent(shelf)
         return InvalidParams(f"Unknown {shelf.kind}: {str(context.params.name)[:128]}")
+
+
+def _absent(shelf: Shelf[E]) -> MethodNotFound:
+    return MethodNotFound(f"Method not found: this server has no {shelf.kind}s")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -67,8 +67,9 @@ class Structured:
 
     def __init__(self, codec: ResultCodec) -> None:
         self._encode = codec.encode
-        self._wrapped = not _is_object(codec.schema)
-        self.schema: Schema = _wrap(codec.schema) if self._wrapped else codec.schema
+        schema = _inlined(codec.schema)
+        self._wrapped = schema.get("type") != "object"
+        self.schema: Schema = _wrap(codec.schema) if self._wrapped else schema
 
     def __call__(self, value: object) -> Result:
         """Text and structured content."""
@@ -165,12 +166,16 @@ def _members(annotation: object) -> Iterable[object]:
         yield from _members(member)
 
 
-def _is_object(schema: Schema) -> bool:
-    reference = schema.get("$ref")
-    definitions = schema.get("$defs")
-    if isinstance(reference, str) and isinstance(definitions, dict):
-        schema = definitions[reference.rpartition("/")[2]]
-    return schema.get("type") == "object"
+def _inlined(schema: Schema) -> Schema:
+    """A schema that starts with a reference, with the definition in its place: older revisions want `type` there."""
+    reference, definitions = schema.get("$ref"), schema.get("$defs")
+    if not isinstance(reference, str) or not isinstance(definitions, dict):
+        return schema
+    name = reference.rpartition("/")[2]
+    root: Schema = dict(definitions[name])
+    # A definition that mentions itself stays, and so do all others.
+    kept = {key: value for key, value in definitions.items() if key != name or reference in str(definitions)}
+    return {**root, "$defs": kept} if kept else root
 
 
 def _wrap(schema: Schema) -> Schema:

@@ -5,21 +5,20 @@ What may live here: one tool.
 What may not: the collection of tools, transports.
 """
 
-import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
-from trunkline.errors import ConfigError, DeadlineExceeded, InvalidParams, ProtocolError, ToolError
+from trunkline.errors import ConfigError, InvalidParams, ProtocolError, ToolError
 from trunkline.protocol import schema as json_schema
 from trunkline.protocol.headers import HeaderParam
 from trunkline.runtime.pool import WorkerPool
+from trunkline.server.calling import Function, caller
 from trunkline.server.codec import ArgumentsCodec, InvalidArguments, Schema, arguments_codec
 from trunkline.server.content import without_none
 from trunkline.server.results import OutputMismatch, error_result, finisher
@@ -29,8 +28,6 @@ logger = logging.getLogger("trunkline.server")
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 _NO_ARGUMENTS = b"{}"
-
-Function = Callable[..., object]
 
 
 class ToolOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +71,7 @@ class Tool:
         self._decode = codec.decode
         self._finish = finish
         self._context = signature.context
-        self._call = _caller(function, signature, options, pool)
+        self._call = caller(function, signature, pool, options.inline, options.timeout)
         try:
             self.headers: tuple[HeaderParam, ...] = json_schema.header_params(codec.schema)
         except ValueError as error:
@@ -112,9 +109,13 @@ class Tool:
 
 
 class VerbatimArguments:
-    """Arguments that must satisfy a schema the author wrote; the function gets them as one dict."""
+    """Arguments that must satisfy a schema the author wrote.
 
-    def __init__(self, label: str, name: str, schema: Schema) -> None:
+    Parameters:
+        name: the parameter that gets them as one dict; None spreads them over `**kwargs`.
+    """
+
+    def __init__(self, label: str, name: str | None, schema: Schema) -> None:
         if schema.get("type") != "object":
             raise ConfigError(f'{label}: an input_schema needs "type": "object"')
         self.schema = schema
@@ -125,56 +126,27 @@ class VerbatimArguments:
             raise ConfigError(f"{label}: {error}") from None
 
     def decode(self, raw: bytes) -> dict[str, object]:
-        """The checked arguments under the name of the function's parameter."""
+        """The checked arguments, as the function takes them."""
         try:
-            arguments = msgspec.json.decode(raw)
+            arguments: dict[str, object] = msgspec.json.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidArguments([str(error)]) from None
         reasons = json_schema.violations(self._validator, arguments)
         if reasons:
             raise InvalidArguments(reasons)
-        return {self._name: arguments}
+        return arguments if self._name is None else {self._name: arguments}
 
     def decode_strings(self, values: Mapping[str, str]) -> dict[str, object]:
         """The texts as they are."""
-        return {self._name: dict(values)}
+        return dict(values) if self._name is None else {self._name: dict(values)}
 
 
 def _verbatim(label: str, signature: Signature, schema: Schema | None) -> ArgumentsCodec | None:
     if schema is None:
         return None
-    if len(signature.parameters) != 1:
-        raise ConfigError(f"{label}: with an input_schema the function takes one dict of arguments (and a Context)")
-    return VerbatimArguments(label, signature.parameters[0].name, schema)
-
-
-def _caller(
-    function: Function, signature: Signature, options: ToolOptions, pool: WorkerPool
-) -> Callable[..., Awaitable[object]]:
-    """The function as a coroutine function; an async one without a time limit stays itself."""
-    call = cast("Callable[..., Awaitable[object]]", function)
-    if not signature.is_async:
-        call = partial(_inline, function) if options.inline else partial(_on_thread, pool, function)
-    return call if options.timeout is None else partial(_limited, call, options.timeout)
-
-
-async def _inline(function: Function, /, **arguments: object) -> object:
-    return function(**arguments)
-
-
-async def _on_thread(pool: WorkerPool, function: Function, /, **arguments: object) -> object:
-    return await pool.run(partial(function, **arguments))
-
-
-async def _limited(call: Callable[..., Awaitable[object]], seconds: float, /, **arguments: object) -> object:
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await call(**arguments)
-    except TimeoutError:
-        if limit.expired():
-            raise DeadlineExceeded(f"The call was stopped after {seconds:g} seconds") from None
-        raise
+    if len(signature.parameters) + (signature.rest is not None) != 1:
+        raise ConfigError(f"{label}: with an input_schema the function takes one dict of arguments, or **arguments")
+    return VerbatimArguments(label, None if signature.rest is not None else signature.parameters[0].name, schema)
 
 
 def _listed(

@@ -1,0 +1,1 @@
+"""Who calls, proved: the implementations of the `Authenticator` door."""
