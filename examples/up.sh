@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the gateway over mcp.json beside this script, with the one upstream of it that has to be started by hand:
+# server-everything over Streamable HTTP.
+set -euo pipefail
+set -m # each background job gets a process group of its own, so that npx and what it starts end together
+
+export EVERYTHING_PORT="${EVERYTHING_PORT:-3901}"
+here="$(dirname "$0")"
+log="$(mktemp -t server-everything.XXXXXX)"
+
+PORT="$EVERYTHING_PORT" npx -y @modelcontextprotocol/server-everything streamableHttp >"$log" 2>&1 </dev/null &
+everything=$!
+trap 'kill -- -"$everything" 2>/dev/null || true; rm -f "$log"' EXIT
+
+trunkline up "$@" "$here/mcp.json"
