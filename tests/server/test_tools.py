@@ -460,3 +460,17 @@ async def test_a_message_asked_for_by_a_tool_is_asked_in_rounds(server: Server) 
     }
     second = await request(server, "tools/call", params, capabilities=capabilities)
     assert text(second) == "Hello, Ada"
+
+
+async def test_answers_that_come_before_the_question_are_used(server: Server) -> None:
+    @server.tool
+    async def greet(context: Context) -> str:
+        answer = await context.elicit("Who are you?", key="who")
+        return f"Hello, {answer.content['name']}"
+
+    params = {
+        "name": "greet",
+        "inputResponses": {"who": {"action": "accept", "content": {"name": "Ada"}}, "other": {"action": "accept"}},
+    }
+
+    assert text(await request(server, "tools/call", params, capabilities={"elicitation": {}})) == "Hello, Ada"

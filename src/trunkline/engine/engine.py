@@ -93,7 +93,7 @@ class Engine:
         method = context.method
         if context.revision.era == "modern" and method in INPUT_METHODS:
             params = context.params
-            if params.request_state is not UNSET:
+            if params.request_state is not UNSET or params.input_responses is not UNSET:
                 context.replay = rounds.resume(self.keys, context.principal, method, params, time.time())
         try:
             result = await self._chain(context)

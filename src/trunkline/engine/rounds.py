@@ -51,13 +51,15 @@ def begin() -> Replay:
 
 
 def resume(keys: KeyRing, principal: Principal, method: str, params: Params, now: float) -> Replay | None:
-    """The record a retry carries, with its new answers; None on a first round.
+    """The record a request carries, with its new answers; None where it carries neither.
 
     Raises `InvalidParams` for state that is forged, of another principal or request, or expired (patterns/mrtr,
-    Server Requirements 4 and 5). Answers that came without state are no answers to anything we asked.
+    Server Requirements 4 and 5). Answers without state are taken as they are: what the client says for its person is
+    the client's to say, and no recorded step comes with them.
     """
     if isinstance(params.request_state, msgspec.UnsetType):
-        return None
+        answers = _answers(params)
+        return Replay(chain=begin().chain, answers=answers) if answers else None
     try:
         payload = keys.open(PURPOSE, _bound(principal, method, params), params.request_state)
         replay = _decode_replay(payload)
