@@ -25,14 +25,16 @@ class Revision(msgspec.Struct, frozen=True):
     audio: bool = True
     structured_output: bool = True
     elicitation: bool = True
+    elicitation_modes: bool = False
+    """Knows `mode` in `elicitation/create`: form or URL (2025-11-25, client/elicitation)."""
     resumable_priming: bool = False
     """Streams open with an event that carries only an id (2025-11-25, Sending Messages, item 6)."""
     served: bool = True
     """Served to clients; the others are spoken towards upstreams only."""
 
 
-R_2026_07_28 = Revision("2026-07-28", "modern")
-R_2025_11_25 = Revision("2025-11-25", "legacy", resumable_priming=True)
+R_2026_07_28 = Revision("2026-07-28", "modern", elicitation_modes=True)
+R_2025_11_25 = Revision("2025-11-25", "legacy", elicitation_modes=True, resumable_priming=True)
 R_2025_06_18 = Revision("2025-06-18", "legacy")
 R_2025_03_26 = Revision(
     "2025-03-26",

@@ -26,6 +26,9 @@ class Swept(Protocol):
     def drain(self) -> None:
         """The server stops: end gracefully what would otherwise stay open for long."""
 
+    def stop(self) -> None:
+        """The time to finish is over."""
+
 
 class InFlight:
     """The registry of calls in flight.
@@ -56,7 +59,9 @@ class InFlight:
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        """End the sweeper."""
+        """Stop what did not finish in time, and the sweeper."""
+        for call in list(self.calls):
+            call.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)

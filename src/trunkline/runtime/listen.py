@@ -119,11 +119,14 @@ class ListenHub:
     def open(self, filter: Filter, owner: str) -> Subscription:
         """Begin to listen."""
         subscription = Subscription(self, filter, owner)
-        for kind in filter.kinds:
-            self._by_kind[kind].add(subscription)
-        for uri in filter.uris:
-            self._by_uri.setdefault(uri, set()).add(subscription)
+        self._add(subscription)
         return subscription
+
+    def change(self, subscription: Subscription, filter: Filter) -> None:
+        """Let an open subscription listen to something else from now on."""
+        self.remove(subscription)
+        subscription.filter = filter
+        self._add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """Forget a subscription."""
@@ -142,6 +145,12 @@ class ListenHub:
         for listeners in [*self._by_kind.values(), *list(self._by_uri.values())]:
             for subscription in list(listeners):
                 subscription.close()
+
+    def _add(self, subscription: Subscription) -> None:
+        for kind in subscription.filter.kinds:
+            self._by_kind[kind].add(subscription)
+        for uri in subscription.filter.uris:
+            self._by_uri.setdefault(uri, set()).add(subscription)
 
     def _fan_out(self, change: Change) -> None:
         if change.kind == "resource":

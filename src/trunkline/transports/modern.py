@@ -11,29 +11,24 @@ from collections.abc import Mapping
 
 from msgspec import UNSET
 
-from trunkline.engine.context import Context
-from trunkline.engine.doors import Change, InputRequest
+from trunkline.engine.doors import InputRequest
 from trunkline.engine.principal import Principal
 from trunkline.errors import DeadlineExceeded, InvalidRequest, ProtocolError, http_status
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import check_params
 from trunkline.protocol.messages import (
-    NO_META,
-    SUBSCRIPTION_KEY,
-    Id,
     Message,
     Params,
     admit,
     decode_params,
     error_message,
-    notification,
     result_message,
 )
-from trunkline.protocol.revisions import REVISIONS
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import PERIOD
-from trunkline.runtime.listen import METHOD_OF, Subscription, parse_filter
+from trunkline.runtime.listen import Subscription
 from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, respond
+from trunkline.transports.stateless import context_of, listen
 
 KEEP_ALIVE_AFTER = 15.0
 """Seconds without a message after which a stream gets a comment line."""
@@ -105,6 +100,9 @@ class HTTPExchange:
     def drain(self) -> None:
         """Calls finish by themselves."""
 
+    def stop(self) -> None:
+        """The web server owns the task of the request, and ends it."""
+
     def cancel(self, reason: str) -> None:
         """Stop the call."""
         if self.reason is None and self.task is not None:
@@ -168,9 +166,10 @@ async def serve(
     try:
         params = decode_params(message)
         admit(message, params, headers)
-        context = _context(id, method, params, principal, exchange)
+        context = context_of(id, method, params, principal, exchange)
+        context.deadline = exchange.deadline
         if isinstance(exchange, ListenExchange):
-            payload = await _listen(application, context, exchange)
+            payload = await listen(application, context, exchange)
         else:
             if method == "tools/call":
                 _check_header_params(application, params, headers)
@@ -192,23 +191,6 @@ async def serve(
     await exchange.finish(status, payload)
 
 
-def _context(id: Id, method: str, params: Params, principal: Principal, exchange: HTTPExchange) -> Context:
-    meta = params.meta if params.meta is not UNSET else NO_META
-    context = Context(
-        id,
-        method,
-        params,
-        REVISIONS[meta.version],  # type: ignore[index]
-        principal,
-        exchange,
-        {} if meta.capabilities is UNSET else meta.capabilities,
-        None if meta.client_info is UNSET else meta.client_info,
-        None if meta.log_level is UNSET else meta.log_level,
-    )
-    context.deadline = exchange.deadline
-    return context
-
-
 def _check_header_params(application: Application, params: Params, headers: Mapping[bytes, bytes]) -> None:
     if params.name is UNSET:
         return
@@ -216,34 +198,3 @@ def _check_header_params(application: Application, params: Params, headers: Mapp
     if mirrored:
         arguments = {} if params.arguments is UNSET else json.plain(params.arguments)
         check_params(mirrored, headers, arguments)
-
-
-async def _listen(application: Application, context: Context, exchange: ListenExchange) -> bytes:
-    """Acknowledge, then tell changes until one side ends it (patterns/subscriptions)."""
-    engine = application.engine
-    raw = json.plain(context.params.raw)
-    wanted = raw.get("notifications") if isinstance(raw, dict) else None
-    filter = parse_filter(wanted, engine.capabilities(context.revision))
-    uris = sorted(filter.uris)
-    await engine.provider.follow(context, uris)
-    subscription = exchange.subscription = application.hub.open(filter, context.principal.owner)
-    tag = {SUBSCRIPTION_KEY: context.request_id}
-    try:
-        acknowledged = {"_meta": tag, "notifications": filter.wire()}
-        await exchange.notify(notification("notifications/subscriptions/acknowledged", acknowledged))
-        if application.inflight.draining:
-            subscription.close()
-        while changes := await subscription.next():
-            for change in changes:
-                await exchange.notify(_changed(change, tag))
-    finally:
-        subscription.close()
-        await engine.provider.unfollow(context, uris)
-    return result_message(context.request_id, {"resultType": "complete", "_meta": tag})
-
-
-def _changed(change: Change, tag: Mapping[str, object]) -> bytes:
-    params: dict[str, object] = {"_meta": tag}
-    if change.uri is not None:
-        params["uri"] = change.uri
-    return notification(METHOD_OF[change.kind], params)
