@@ -187,6 +187,19 @@ def test_a_newline_inside_a_line_is_refused(run: Run[object]) -> None:
     run(main())
 
 
+def test_sending_to_a_child_that_closed_its_stdin_says_so(run: Run[object]) -> None:
+    async def main() -> None:
+        child = await python("import os, time; os.close(0); print('closed', flush=True); time.sleep(600)")
+        assert await child.read_line() == b"closed"
+        with pytest.raises(TransportError, match="closed its stdin"):
+            for _ in range(100):
+                await child.send_line(b"x" * 1000)
+                await asyncio.sleep(0.01)
+        await child.close()
+
+    run(main())
+
+
 # --- how it ended -----------------------------------------------------------------------------------------------------
 
 
