@@ -226,6 +226,8 @@ class RemoteError(ProtocolError):
     def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(message, data)
         self.remote_code = code
+        self.remote_status = 200
+        """The HTTP status it came with."""
 
     def wire(self) -> dict[str, object]:
         error = super().wire()

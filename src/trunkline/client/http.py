@@ -98,13 +98,14 @@ class HttpChannel:
             self._require_stream(response)
             return await self._follow(response, call)
 
-    async def stream(self, headers: Headers, call: Call) -> None:
+    async def stream(self, headers: Headers, call: Call, opened: Callable[[], None]) -> None:
         """Read a standalone GET stream until it ends, handing every message to `call.take`."""
         if call.last_event_id is not None:
             headers += (("Last-Event-ID", call.last_event_id),)
         async with self._open("GET", self._get_headers + headers) as response:
             call.status = response.status
             self._require_stream(response)
+            opened()
             async for message in self._messages(response, call):
                 await call.take(call, message)
 

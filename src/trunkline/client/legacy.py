@@ -7,20 +7,21 @@ What may live here: client duties of the legacy era. What may not: input rounds,
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
 from trunkline.client.http import HttpChannel
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
 from trunkline.errors import HttpFailure, InvalidAnswer, TransportError
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, VERSION_KEY
-from trunkline.protocol.revisions import LATEST_LEGACY, REVISIONS
+from trunkline.protocol.revisions import LATEST_LEGACY, REVISIONS, Era
 
 _log = logging.getLogger("trunkline.client")
 _MODERN_META = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY)
 _RETRY_MS = 1000
 _MAX_RETRY_MS = 60_000
 _RESUMPTIONS = 5
+_STREAM_SECONDS = 2.0
 _LISTS = {
     "notifications/tools/list_changed": "toolsListChanged",
     "notifications/prompts/list_changed": "promptsListChanged",
@@ -34,7 +35,7 @@ class LegacyPeer(BasePeer):
     Parameters as `BasePeer`. Call `initialize` first.
     """
 
-    era = "legacy"
+    era: Era = "legacy"
     cancels_by_message = True
 
     def __init__(
@@ -79,7 +80,7 @@ class LegacyPeer(BasePeer):
         self._session = session
         await self.notify("notifications/initialized", {})
         if self.greeting.capabilities or self._listeners:
-            self._ensure_stream()
+            await self._ensure_stream()
 
     async def request(
         self,
@@ -131,7 +132,7 @@ class LegacyPeer(BasePeer):
         wanted = [uri for uri in uris if isinstance(uri, str)] if isinstance(uris, list | tuple) else []
         agreed = self._agreed(notifications, wanted)
         self._listeners[inbox] = agreed
-        self._ensure_stream()
+        await self._ensure_stream()
         subscribed: list[str] = []
         try:
             if agreed.get("resourceSubscriptions"):
@@ -238,19 +239,28 @@ class LegacyPeer(BasePeer):
                     what = f"{self.name}: the stream of {call.method} broke and could not be resumed; it may have run"
                     raise TransportError(what) from error
 
-    def _ensure_stream(self) -> None:
-        """Open the standalone GET stream in the background, where messages outside of any request arrive."""
-        if self._http is not None and (self._stream is None or self._stream.done()):
-            self._stream = asyncio.create_task(self._keep_stream(self._http), name=f"stream {self.name}")
+    async def _ensure_stream(self) -> None:
+        """Open the standalone GET stream, where messages outside of any request arrive; it lives in the background.
 
-    async def _keep_stream(self, http: HttpChannel) -> None:
+        Waits until it is open or refused, since many servers drop what they would send while it is not.
+        """
+        if self._http is None or self._stream is not None:
+            return
+        settled = asyncio.Event()
+        self._stream = asyncio.create_task(self._keep_stream(self._http, settled.set), name=f"stream {self.name}")
+        self._stream.add_done_callback(lambda _: settled.set())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STREAM_SECONDS):
+                await settled.wait()
+
+    async def _keep_stream(self, http: HttpChannel, opened: Callable[[], None]) -> None:
         call = self.call("", {})
         failures = 0
         while True:
             began = asyncio.get_running_loop().time()
             session = self._session
             try:
-                await http.stream(self._headers("", {}), call)
+                await http.stream(self._headers("", {}), call, opened)
             except HttpFailure as failure:
                 if failure.status == 404 and session is not None:
                     call.last_event_id = None

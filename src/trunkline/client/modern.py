@@ -21,7 +21,7 @@ from trunkline.errors import (
 )
 from trunkline.protocol.headers import HeaderParam, encode_value, mirror_params
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, SERVER_INFO_KEY, VERSION_KEY
-from trunkline.protocol.revisions import LATEST_MODERN, MODERN, NAME_PARAMS, common
+from trunkline.protocol.revisions import LATEST_MODERN, MODERN, NAME_PARAMS, Era, common
 from trunkline.protocol.schema import header_params
 
 _log = logging.getLogger("trunkline.client")
@@ -35,7 +35,7 @@ class ModernPeer(BasePeer):
     Parameters as `BasePeer`, and `revision`: the protocol version to declare first.
     """
 
-    era = "modern"
+    era: Era = "modern"
 
     def __init__(
         self,
@@ -153,9 +153,8 @@ class ModernPeer(BasePeer):
         """Whether what the server complained about is corrected, so that the request can be sent again."""
         if error.remote_code == UnsupportedVersion.code:
             revision = common(MODERN, offered(error))
-            changed = revision is not None and revision != self.revision
             self.revision = revision or self.revision
-            return changed
+            return revision is not None
         if error.remote_code == HeaderMismatch.code and method == "tools/call" and not self.channel.duplex:
             await self._list_tools()
             return True

@@ -259,7 +259,9 @@ def unwrap(message: Body, call: Call, name: str) -> dict[str, object]:
     if isinstance(error, dict):
         code, text = error.get("code"), error.get("message")
         if isinstance(code, int) and not isinstance(code, bool) and isinstance(text, str):
-            raise RemoteError(code, text, error.get("data"))
+            failure = RemoteError(code, text, error.get("data"))
+            failure.remote_status = call.status
+            raise failure
     result = message.get("result")
     if not isinstance(result, dict) or error is not None:
         raise InvalidAnswer(f"{name} answered {call.method} with neither a result object nor an error")

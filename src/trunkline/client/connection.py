@@ -1,0 +1,147 @@
+"""A connection that is made when needed and made again when lost.
+
+What it is for: one peer at a time, reconnection, and repeating a request where that is safe.
+What may live here: those decisions. What may not: typed results, caching, input rounds.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from trunkline.client.channel import OnNotification
+from trunkline.client.duplex import DuplexChannel
+from trunkline.client.eras import Approach
+from trunkline.client.peer import BasePeer, Peer
+from trunkline.client.targets import Target
+from trunkline.errors import HttpFailure, InvalidAnswer, RemoteError, RequestTimeout, TransportError
+
+JsonObject = dict[str, object]
+_log = logging.getLogger("trunkline.client")
+_WRONG_ERA = (400, 404, 405, 406)
+_BUSY = (429, 503)
+_MAX_RETRY_AFTER = 10.0
+_OWN_CODES = range(-32603, -32600)
+
+
+class Connection:
+    """The peer of a target, kept while it works.
+
+    Parameters:
+        target: whom to meet. approach: how.
+        ready: what to do with every new peer before it is used.
+    """
+
+    def __init__(
+        self, target: Target, approach: Approach, ready: Callable[[Peer], Awaitable[None]] | None = None
+    ) -> None:
+        self.target = target
+        self.closed = False
+        self._approach = approach
+        self._ready = ready
+        self._peer: Peer | None = None
+        self._meeting = asyncio.Lock()
+
+    async def peer(self) -> Peer:
+        """The peer, met now if there is none or the last one is gone. Raises `TransportError`."""
+        peer = self._peer
+        if peer is not None and not _gone(peer):
+            return peer
+        async with self._meeting:
+            if self.closed:
+                raise TransportError(f"The connection to {self.target.name} is closed", delivered=False)
+            if self._peer is not None and not _gone(self._peer):
+                return self._peer
+            await self._leave()
+            self._peer = await self._approach_target()
+            return self._peer
+
+    async def request(
+        self,
+        method: str,
+        params: JsonObject,
+        *,
+        timeout: float | None,
+        maximum: float,
+        repeatable: bool,
+        on_notification: OnNotification | None = None,
+    ) -> JsonObject:
+        """Send a request; once more when that is safe and likely to help.
+
+        Parameters:
+            repeatable: whether the request may run twice.
+        """
+        failure: TransportError | RemoteError
+        peer = await self.peer()
+        try:
+            return await peer.request(method, params, timeout=timeout, maximum=maximum, on_notification=on_notification)
+        except (TransportError, RemoteError) as error:
+            wait = await self._second_chance(peer, error, repeatable)
+            if wait is None:
+                raise
+            failure = error
+        _log.info("%s: %s is sent again: %s", self.target.name, method, failure)
+        await asyncio.sleep(wait)
+        peer = await self.peer()
+        return await peer.request(method, params, timeout=timeout, maximum=maximum, on_notification=on_notification)
+
+    async def close(self) -> None:
+        """Close the peer and what the target shares."""
+        self.closed = True
+        async with self._meeting:
+            await self._leave()
+        await self.target.close()
+
+    async def _second_chance(self, peer: Peer, error: Exception, repeatable: bool) -> float | None:
+        """Seconds to wait before the request is sent again, or None when it must not be."""
+        if isinstance(error, RemoteError):
+            return 0.0 if await self._era_changed(peer, error) else None
+        if isinstance(error, HttpFailure):
+            if error.status in _BUSY:
+                return _retry_after(error)
+            if error.status in _WRONG_ERA and await self._era_changed(peer, error):
+                return 0.0
+            return random.uniform(0.1, 0.5) if repeatable and error.status >= 500 else None  # noqa: S311
+        if isinstance(error, RequestTimeout | InvalidAnswer):
+            return None
+        if not isinstance(error, TransportError) or not (repeatable or not error.delivered):
+            return None
+        return random.uniform(0.1, 0.5)  # noqa: S311
+
+    async def _era_changed(self, peer: Peer, error: RemoteError | HttpFailure) -> bool:
+        """Probe anew when an answer looks as if the server is of another era than assumed (versioning)."""
+        if isinstance(error, RemoteError):
+            modern = error.remote_code in (-32020, -32022)
+            suspicious = modern if peer.era == "legacy" else not modern and error.remote_status in _WRONG_ERA
+            if not suspicious or (peer.era == "modern" and error.remote_code in (*_OWN_CODES, -32021)):
+                return False
+        async with self._meeting:
+            if self._peer is not peer:
+                return True
+            self._approach.memory.forget(self.target.key)
+            await self._leave()
+            self._peer = await self._approach_target()
+            return self._peer.era != peer.era
+
+    async def _approach_target(self) -> Peer:
+        peer = await self.target.meet(self._approach)
+        if self._ready is not None:
+            await self._ready(peer)
+        return peer
+
+    async def _leave(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await peer.close()
+
+
+def _gone(peer: Peer) -> bool:
+    channel = peer.channel if isinstance(peer, BasePeer) else None
+    return isinstance(channel, DuplexChannel) and channel.ended
+
+
+def _retry_after(failure: HttpFailure) -> float | None:
+    """The wait a busy server asks for, if it is short enough to be worth it."""
+    text = failure.headers.get("retry-after", "")
+    seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 6 else random.uniform(0.3, 1)  # noqa: S311
+    return seconds if seconds <= _MAX_RETRY_AFTER else None

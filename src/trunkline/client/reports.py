@@ -1,0 +1,64 @@
+"""What a server reports while it works.
+
+What it is for: hand progress and log messages to the user's callbacks.
+What may live here: those callbacks' types and calling them. What may not: requests.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from trunkline.client.results import plain
+from trunkline.protocol import json
+
+JsonObject = dict[str, object]
+
+
+class LogMessage(Struct, frozen=True):
+    """A log message of the server."""
+
+    level: str
+    data: object
+    logger: str | None = None
+
+
+OnProgress = Callable[[float, float | None, str | None], Awaitable[None] | None]
+"""Takes progress, total and message of a running call."""
+
+OnLog = Callable[[LogMessage], Awaitable[None] | None]
+
+
+def notifications(
+    progress: OnProgress | None, log: OnLog | None
+) -> Callable[[str, JsonObject], Awaitable[None]] | None:
+    if progress is None and log is None:
+        return None
+
+    async def take(method: str, params: JsonObject) -> None:
+        if method == "notifications/message" and log is not None:
+            await tell(log, params)
+        elif method == "notifications/progress" and progress is not None:
+            done, total, message = (
+                json.number(params.get("progress")),
+                json.number(params.get("total")),
+                params.get("message"),
+            )
+            if done is not None:
+                await _called(progress(done, total, message if isinstance(message, str) else None))
+
+    return take
+
+
+async def tell(log: OnLog, params: JsonObject) -> None:
+    """Hand over one log message."""
+    logger = params.get("logger")
+    message = LogMessage(
+        str(params.get("level", "info")), plain(params.get("data")), logger if isinstance(logger, str) else None
+    )
+    await _called(log(message))
+
+
+async def _called(outcome: Awaitable[None] | None) -> None:
+    if inspect.isawaitable(outcome):
+        await outcome

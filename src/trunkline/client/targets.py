@@ -1,0 +1,152 @@
+"""What a client connects to.
+
+What it is for: read a target, and know how to meet it.
+What may live here: the kinds of target. What may not: requests, configuration files.
+"""
+
+import shlex
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from trunkline.client.channel import Headers, Link
+from trunkline.client.eras import Approach, meet_duplex, meet_http
+from trunkline.client.http import new_session
+from trunkline.client.memory import MemoryLink
+from trunkline.client.peer import Peer
+from trunkline.client.stdio import StdioLink
+from trunkline.errors import ConfigError
+
+Send = Callable[[bytes], Awaitable[None]]
+Receive = Callable[[], Awaitable[bytes | None]]
+
+
+@runtime_checkable
+class InProcess(Protocol):
+    """A server in this process, for example a trunkline `Server`: `connect` opens a stream of messages to it."""
+
+    def connect(self) -> tuple[Send, Receive]:
+        """A pair of coroutine functions: send one message, receive the next (None at the end)."""
+
+
+TargetLike = str | Path | Sequence[str] | InProcess
+"""A URL, a command line, a command as a list, a Python file, or a server in this process."""
+
+
+class Target(Protocol):
+    """A server that can be met, again and again: `name` is for people, `key` for the memory of eras."""
+
+    name: str
+    key: str
+
+    async def meet(self, approach: Approach) -> Peer:
+        """Connect. Raises `TransportError` or `RemoteError`."""
+
+    async def close(self) -> None:
+        """Release what the connections shared."""
+
+
+class HttpTarget:
+    """An HTTP endpoint.
+
+    Parameters:
+        url: the address. headers: sent with every request, never shown.
+        session: a pool to share; without one the target makes its own and closes it.
+        sse: True when it is known to speak HTTP+SSE of 2024-11-05, False to never try that.
+    """
+
+    def __init__(
+        self, url: str, headers: Headers = (), session: aiohttp.ClientSession | None = None, sse: bool | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{url.partition('?')[0]!r} is not a URL a server can have")
+        self.name = url.partition("?")[0]
+        self.key = url
+        self._headers = headers
+        self._session = session
+        self._shared = session is not None
+        self._sse = sse
+
+    async def meet(self, approach: Approach) -> Peer:
+        """Connect by the rules of Streamable HTTP, Backward Compatibility."""
+        if self._session is None:
+            self._session = new_session()
+        return await meet_http(self.key, self._session, approach, self._headers, sse=self._sse)
+
+    async def close(self) -> None:
+        """Close the pool, if it is ours."""
+        session = self._session
+        if session is not None and not self._shared:
+            self._session = None
+            await session.close()
+
+
+class LinkTarget:
+    """A server behind a stream of messages: a command, or one in this process.
+
+    Parameters:
+        name: for people. open_link: makes a fresh link.
+        on_garbage: takes what the server sends that is not an MCP message.
+    """
+
+    def __init__(
+        self, name: str, open_link: Callable[[], Link], on_garbage: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.name = self.key = name
+        self._open_link = open_link
+        self._on_garbage = on_garbage
+
+    async def meet(self, approach: Approach) -> Peer:
+        """Connect by the rules of stdio, Backward Compatibility."""
+
+        async def fresh() -> Link:
+            return self._open_link()
+
+        return await meet_duplex(fresh, self.name, approach, on_garbage=self._on_garbage)
+
+    async def close(self) -> None:
+        """Nothing is shared between connections."""
+
+
+def resolve(
+    target: TargetLike,
+    *,
+    headers: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    on_stderr: Callable[[str], None] | None = None,
+    session: aiohttp.ClientSession | None = None,
+) -> Target:
+    """Read a target. Raises `ConfigError` for what is none.
+
+    resolve("http://127.0.0.1:8808/mcp")
+    resolve("uvx mcp-server-time")
+    """
+    if isinstance(target, str) and target.startswith(("http://", "https://")):
+        return HttpTarget(target, tuple((headers or {}).items()), session)
+    if isinstance(target, InProcess):
+        return LinkTarget(
+            str(getattr(target, "name", "") or "in-process server"), lambda: MemoryLink(*target.connect())
+        )
+    words = _words(target)
+
+    def open_link() -> Link:
+        return StdioLink(words[0], words[1:], env=env, cwd=cwd, on_stderr=on_stderr)
+
+    return LinkTarget(shlex.join(words[:3]), open_link)
+
+
+def _words(target: str | Path | Sequence[str]) -> list[str]:
+    if isinstance(target, Path) or (isinstance(target, str) and target.endswith(".py") and " " not in target):
+        if not Path(target).is_file():
+            raise ConfigError(f"There is no file {target}")
+        return [sys.executable, str(target)]
+    words = shlex.split(target) if isinstance(target, str) else [str(word) for word in target]
+    if not words:
+        raise ConfigError("The command is empty: give a URL, a command, a Python file or a server")
+    return words
