@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trunkline.auth.static import StaticTokens
+    from trunkline.client.changes import Change
+    from trunkline.client.client import Client
+    from trunkline.client.inputs import ElicitAnswer, ElicitRequest, SampleRequest, accept_defaults
+    from trunkline.client.reports import LogMessage
+    from trunkline.client.results import CallResult
     from trunkline.engine.context import ROOTS, Context, Elicited, elicitation, sampling
     from trunkline.engine.doors import Extension, InputRequest
     from trunkline.engine.principal import Principal
@@ -13,6 +18,8 @@ if TYPE_CHECKING:
         ConfigError,
         DeadlineExceeded,
         Forbidden,
+        HttpFailure,
+        InvalidAnswer,
         InvalidParams,
         MissingCapability,
         Overloaded,
@@ -45,21 +52,29 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotations": "trunkline.server.content",
     "Audio": "trunkline.server.content",
+    "CallResult": "trunkline.client.results",
+    "Change": "trunkline.client.changes",
+    "Client": "trunkline.client.client",
     "Completed": "trunkline.server.completion",
     "ConfigError": "trunkline.errors",
     "Contents": "trunkline.server.content",
     "Context": "trunkline.engine.context",
     "DeadlineExceeded": "trunkline.errors",
+    "ElicitAnswer": "trunkline.client.inputs",
+    "ElicitRequest": "trunkline.client.inputs",
     "Elicited": "trunkline.engine.context",
     "EmbeddedResource": "trunkline.server.content",
     "Extension": "trunkline.engine.doors",
     "Forbidden": "trunkline.errors",
     "Header": "trunkline.server.signature",
+    "HttpFailure": "trunkline.errors",
     "Image": "trunkline.server.content",
     "InputRequest": "trunkline.engine.doors",
+    "InvalidAnswer": "trunkline.errors",
     "InvalidParams": "trunkline.errors",
     "Keys": "trunkline.engine.sealed",
     "Limits": "trunkline.transports.http",
+    "LogMessage": "trunkline.client.reports",
     "Message": "trunkline.server.content",
     "MissingCapability": "trunkline.errors",
     "Overloaded": "trunkline.errors",
@@ -70,6 +85,7 @@ _HOMES = {
     "RequestTimeout": "trunkline.errors",
     "ResourceLink": "trunkline.server.content",
     "ResourceNotFound": "trunkline.errors",
+    "SampleRequest": "trunkline.client.inputs",
     "Server": "trunkline.server.server",
     "StaticTokens": "trunkline.auth.static",
     "Text": "trunkline.server.content",
@@ -79,6 +95,7 @@ _HOMES = {
     "TrunklineError": "trunkline.errors",
     "Unauthenticated": "trunkline.errors",
     "UpstreamUnavailable": "trunkline.errors",
+    "accept_defaults": "trunkline.client.inputs",
     "elicitation": "trunkline.engine.context",
     "sampling": "trunkline.engine.context",
 }
@@ -87,21 +104,29 @@ __all__ = [
     "ROOTS",
     "Annotations",
     "Audio",
+    "CallResult",
+    "Change",
+    "Client",
     "Completed",
     "ConfigError",
     "Contents",
     "Context",
     "DeadlineExceeded",
+    "ElicitAnswer",
+    "ElicitRequest",
     "Elicited",
     "EmbeddedResource",
     "Extension",
     "Forbidden",
     "Header",
+    "HttpFailure",
     "Image",
     "InputRequest",
+    "InvalidAnswer",
     "InvalidParams",
     "Keys",
     "Limits",
+    "LogMessage",
     "Message",
     "MissingCapability",
     "Overloaded",
@@ -111,6 +136,7 @@ __all__ = [
     "RequestTimeout",
     "ResourceLink",
     "ResourceNotFound",
+    "SampleRequest",
     "Server",
     "StaticTokens",
     "Text",
@@ -120,6 +146,7 @@ __all__ = [
     "TrunklineError",
     "Unauthenticated",
     "UpstreamUnavailable",
+    "accept_defaults",
     "elicitation",
     "sampling",
 ]

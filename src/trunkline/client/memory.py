@@ -1,44 +1,46 @@
 """The in-memory link.
 
-What it is for: speak with a server in the same process, through the pair of coroutines its transport hands out.
+What it is for: speak with a server in the same process, through the coroutine functions its transport hands out.
 What may live here: the adapter. What may not: servers.
 """
 
 from collections.abc import Awaitable, Callable
 
+from trunkline.errors import TransportError
+
+Pair = tuple[Callable[[bytes], Awaitable[None]], Callable[[], Awaitable[bytes | None]], Callable[[], Awaitable[None]]]
+"""`send(message)`, `receive()` -> the next message or None at the end, `close()`."""
+
 
 class MemoryLink:
-    """A stream of messages over two coroutine functions.
+    """A stream of messages over coroutine functions.
 
     Parameters:
-        send: takes one message.
-        receive: returns the next message, or None at the end.
-        end: ends the other side; called once.
+        connect: opens the connection; `trunkline.transports.memory.connect` with an application.
     """
 
-    def __init__(
-        self,
-        send: Callable[[bytes], Awaitable[None]],
-        receive: Callable[[], Awaitable[bytes | None]],
-        end: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self._send = send
-        self._receive = receive
-        self._end = end
+    def __init__(self, connect: Callable[[], Awaitable[Pair]]) -> None:
+        self._connect = connect
+        self._pair: Pair | None = None
 
     async def open(self) -> None:
-        """Nothing to open: the pair is connected."""
+        """Connect."""
+        self._pair = await self._connect()
 
     async def send(self, message: bytes) -> None:
         """Hand over one message."""
-        await self._send(message)
+        await self._opened()[0](message)
 
     async def receive(self) -> bytes | None:
         """The next message, or None at the end."""
-        return await self._receive()
+        return await self._opened()[1]()
 
     async def close(self) -> None:
-        """Tell the other side, once."""
-        end, self._end = self._end, None
-        if end is not None:
-            await end()
+        """End the connection."""
+        if self._pair is not None:
+            await self._pair[2]()
+
+    def _opened(self) -> Pair:
+        if self._pair is None:
+            raise TransportError("The connection is not open", delivered=False)
+        return self._pair

@@ -6,7 +6,7 @@ What may live here: the kinds of target. What may not: requests, configuration f
 
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -20,17 +20,15 @@ from trunkline.client.memory import MemoryLink
 from trunkline.client.peer import Peer
 from trunkline.client.stdio import StdioLink
 from trunkline.errors import ConfigError
-
-Send = Callable[[bytes], Awaitable[None]]
-Receive = Callable[[], Awaitable[bytes | None]]
+from trunkline.runtime.application import Application
+from trunkline.transports.memory import connect
 
 
 @runtime_checkable
 class InProcess(Protocol):
-    """A server in this process, for example a trunkline `Server`: `connect` opens a stream of messages to it."""
+    """A server in this process: a trunkline `Server`, or anything else with an `Application` to serve."""
 
-    def connect(self) -> tuple[Send, Receive]:
-        """A pair of coroutine functions: send one message, receive the next (None at the end)."""
+    application: Application
 
 
 TargetLike = str | Path | Sequence[str] | InProcess
@@ -113,6 +111,24 @@ class LinkTarget:
         """Nothing is shared between connections."""
 
 
+class InProcessTarget(LinkTarget):
+    """A server in this process; started when the first connection is made, and then stopped with the client."""
+
+    def __init__(self, server: InProcess) -> None:
+        name = getattr(server, "name", None)
+        super().__init__(name if isinstance(name, str) else "the server in this process", self._link)
+        self._application = server.application
+        self._started_here = not server.application.started
+
+    def _link(self) -> Link:
+        return MemoryLink(lambda: connect(self._application))
+
+    async def close(self) -> None:
+        """Stop the server, unless somebody else had started it."""
+        if self._started_here and self._application.started:
+            await self._application.stop()
+
+
 def resolve(
     target: TargetLike,
     *,
@@ -130,9 +146,7 @@ def resolve(
     if isinstance(target, str) and target.startswith(("http://", "https://")):
         return HttpTarget(target, tuple((headers or {}).items()), session)
     if isinstance(target, InProcess):
-        return LinkTarget(
-            str(getattr(target, "name", "") or "in-process server"), lambda: MemoryLink(*target.connect())
-        )
+        return InProcessTarget(target)
     words = _words(target)
 
     def open_link() -> Link:
