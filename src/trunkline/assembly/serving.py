@@ -1,47 +1,13 @@
-"""Serve an application over HTTP.
+"""Serve an application to the right people.
 
-What it is for: bind, refuse what is unsafe, run until a signal, drain.
-What may live here: the HTTP server's settings. What may not: what is served.
+What it is for: refuse a binding that would serve everybody by accident, in the words of the command line.
+What may live here: what the command line adds to `transports.serving`. What may not: the HTTP server.
 """
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, TypeVar
-
-from msgspec import Struct
-
 from trunkline.errors import ConfigError
+from trunkline.transports.serving import Binding, bind, is_loopback, run, serving, url_of
 
-if TYPE_CHECKING:
-    from trunkline.transports.asgi import ASGIApp
-
-T = TypeVar("T")
-
-
-class Binding(Struct, frozen=True):
-    """Where to listen.
-
-    Parameters:
-        host, port: the address; port 0 takes a free one.
-        allow_remote: bind beyond loopback although nobody signs in.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8808
-    allow_remote: bool = False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address reaches this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+__all__ = ["Binding", "bind", "check_binding", "is_loopback", "run", "serving", "url_of"]
 
 
 def check_binding(binding: Binding, *, authenticated: bool) -> None:
@@ -51,66 +17,3 @@ def check_binding(binding: Binding, *, authenticated: bool) -> None:
             f"{binding.host} is reachable from other machines and nobody has to sign in: whoever connects could use "
             "every upstream. Give --tokens FILE, or say --allow-remote if something in front decides who may connect."
         )
-
-
-def bind(binding: Binding) -> socket.socket:
-    """Open the listening socket. Raises `ConfigError` that says what to do when the port is taken."""
-    family = socket.AF_INET6 if ":" in binding.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((binding.host.strip("[]"), binding.port))
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"Cannot listen on {binding.host}:{binding.port}: {reason}. "
-            "Choose another port with --port, or --port 0 for a free one."
-        ) from None
-    listener.listen(2048)
-    listener.setblocking(False)
-    return listener
-
-
-def url_of(listener: socket.socket, path: str) -> str:
-    """The URL of an endpoint on a bound socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
-
-
-@contextlib.asynccontextmanager
-async def serving(app: "ASGIApp", listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve `app` on a bound socket while the block runs; the task ends when a signal asked the server to stop."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=10,
-        # The Date header is the server's business; its name and version are nobody's.
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
-        if task.done() and not server.started:
-            raise ConfigError("The server could not start; the log says why")
-        yield task
-    finally:
-        server.should_exit = True
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def run(main: Callable[[], Coroutine[object, object, T]]) -> T:
-    """Run a coroutine function on uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())

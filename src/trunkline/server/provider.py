@@ -8,6 +8,7 @@ What may not: decorators and options (those are `Server`'s), HTTP.
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Change, Result
@@ -31,6 +32,7 @@ class FunctionProvider:
         guidance: instructions for the model.
         page_size: entries in one page of a list; None for all.
         hints: `ttlMs` and `cacheScope` of the lists.
+        lifespan: makes a context that is open from start to stop.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class FunctionProvider:
         guidance: str | None = None,
         page_size: int | None = None,
         hints: Mapping[str, object] | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None,
     ) -> None:
         self._implementation = implementation
         self._guidance = guidance
@@ -54,6 +57,8 @@ class FunctionProvider:
         self._listeners: dict[int, Callable[[Change], None]] = {}
         self._numbers = itertools.count()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lifespan = lifespan
+        self._life = AsyncExitStack()
 
     def info(self) -> Mapping[str, object]:
         """Who we are."""
@@ -162,18 +167,23 @@ class FunctionProvider:
             loop.call_soon_threadsafe(self._tell, change)
 
     async def start(self) -> None:
-        """Run the author's start hooks, in the order they were registered."""
+        """Enter the author's context and run the start hooks, in the order they were registered."""
+        async with AsyncExitStack() as life:
+            if self._lifespan is not None:
+                await life.enter_async_context(self._lifespan())
+            for hook in self.on_start:
+                await hook()
+            for hook in self.on_stop:
+                life.push_async_callback(hook)
+            self._life = life.pop_all()
         self._loop = asyncio.get_running_loop()
-        for hook in self.on_start:
-            await hook()
 
     async def stop(self) -> None:
-        """Run the author's stop hooks, last registered first, and let the threads end."""
+        """Run the author's stop hooks, last registered first, leave the context, and let the threads end."""
+        self._loop = None
         try:
-            for hook in reversed(self.on_stop):
-                await hook()
+            await self._life.aclose()
         finally:
-            self._loop = None
             self.pool.stop()
 
     def _tell(self, change: Change) -> None:

@@ -1,0 +1,30 @@
+"""A server as a program of its own.
+
+What it is for: `Server.run`.
+What may live here: the choice, and what is refused.
+What may not: transports themselves.
+"""
+
+import sys
+
+from trunkline.errors import ConfigError
+from trunkline.transports.http import HTTPTransport
+from trunkline.transports.serving import Binding, bind, is_loopback, run, serving, url_of
+
+
+def run_http(app: HTTPTransport, binding: Binding) -> None:
+    """Serve until a signal. Raises `ConfigError` for an address that anyone could call without signing in."""
+    if not (app.application.authenticator or binding.allow_remote or is_loopback(binding.host)):
+        raise ConfigError(
+            f"{binding.host} is reachable from other machines and nobody has to sign in. Give the server an "
+            "authenticator, or say allow_remote=True if something in front decides who may connect."
+        )
+    run(lambda: _serve(app, binding))
+
+
+async def _serve(app: HTTPTransport, binding: Binding) -> None:
+    listener = bind(binding)
+    sys.stderr.write(f"Serving {url_of(listener, app.path)}\n")
+    sys.stderr.flush()
+    async with serving(app, listener) as stopped:
+        await stopped
