@@ -37,12 +37,14 @@ class Part(msgspec.Struct, frozen=True):
         label: what its names begin with; None leaves names and URIs alone, for an upstream under its own path.
         lists: what it last told, for each kind it was asked for.
         reads: whether it has resources at all.
+        hidden: its items are in no list, but stay its own: nobody else takes over its URIs meanwhile.
     """
 
     upstream: str
     label: str | None
     lists: Mapping[Kind, Listed] = {}
     reads: bool = True
+    hidden: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -147,7 +149,7 @@ class Catalog:
         return result
 
     def _hints(self, kind: Kind, sick: bool) -> Result:
-        lists = [part.lists[kind] for part in self.parts if kind in part.lists]
+        lists = [part.lists[kind] for part in self.parts if kind in part.lists and not part.hidden]
         ttls = [SILENT_TTL_MS if one.ttl_ms is None else one.ttl_ms for one in lists]
         ttl = min(ttls, default=SILENT_TTL_MS)
         return {
@@ -164,7 +166,8 @@ class Catalog:
         for item, name, seen in zip(share.items, own, shown, strict=True):
             if kind == "tools":
                 item = rewriting.tool(item, partial(self.expose, part.upstream))
-            self._items[kind].append(item if seen == name else {**item, "name": seen})
+            if not part.hidden:
+                self._items[kind].append(item if seen == name else {**item, "name": seen})
             self._routes[kind][seen] = Route(part.upstream, name)
             if kind == "tools" and name in share.headers:
                 self._headers[seen] = share.headers[name]
@@ -179,7 +182,8 @@ class Catalog:
             seen = uri
             if part.label is not None and (uri in self._routes[kind] or self._restore(uri) is not None):
                 seen = uris.rewrite(part.label, uri)
-            self._items[kind].append(item if seen == uri else {**item, key: seen})
+            if not part.hidden:
+                self._items[kind].append(item if seen == uri else {**item, key: seen})
             self._routes[kind][seen] = Route(part.upstream, uri)
 
     def _matchers(self) -> list[tuple[uris.Template, Route]]:

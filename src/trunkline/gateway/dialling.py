@@ -1,0 +1,176 @@
+"""From a configured entry to a connection.
+
+What it is for: one pool of HTTP connections, one memory of eras, one way to start processes for the whole gateway.
+What may live here: making connections and noticing their end.
+What may not: restarting them (`supervision.py`), sharing them out (`sessions.py`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from trunkline.client.channel import Link, OnRequest
+from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
+from trunkline.client.peer import Greeting, Peer
+from trunkline.errors import TransportError
+from trunkline.portable.model import Entry
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Hear = Callable[[str], None]
+"""Takes a line the upstream's process wrote beside its messages."""
+
+
+@dataclass
+class Connection:
+    """One connection to an upstream.
+
+    Parameters:
+        peer: the upstream.
+        shared: all callers' requests travel over it, whatever the upstream keeps between them (DESIGN: Upstream
+            processes and sessions); otherwise a legacy upstream gets a session for each caller.
+    """
+
+    peer: Peer
+    shared: bool = False
+    ended: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def end(self, reason: str) -> None:
+        """Note that it is of no use any more."""
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def closed(self) -> str:
+        """Wait until it has ended; returns why."""
+        return await asyncio.shield(self.ended)
+
+    async def close(self) -> None:
+        """End it."""
+        self.end("it was closed")
+        await self.peer.close()
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a connection is made for.
+
+    Parameters:
+        entry: the upstream, resolved: no references, no environment file.
+        capabilities: what the upstream is told its client can do.
+        hear: takes what its process writes beside its messages.
+        on_request: answers server-to-client requests that belong to no request.
+    """
+
+    entry: Entry
+    capabilities: Mapping[str, object] = field(default_factory=dict)
+    hear: Hear = lambda line: None
+    on_request: OnRequest | None = None
+
+
+Dial = Callable[[Call], Awaitable[Connection]]
+"""Makes a connection; leaves nothing behind when it fails or is cancelled. Raises `TransportError` or `RemoteError`."""
+
+
+class Dialler:
+    """Connects to configured servers, of any era, over stdio, Streamable HTTP and HTTP+SSE.
+
+    Parameters:
+        info: the gateway's `Implementation` record, told to upstreams as `clientInfo`.
+        timeout: seconds a handshake may take.
+    """
+
+    def __init__(self, info: Mapping[str, object], timeout: float = 60.0) -> None:
+        self._info = dict(info)
+        self._timeout = timeout
+        self._memory = EraMemory()
+        self._holders = 0
+        self._pool: aiohttp.ClientSession | None = None
+
+    async def __call__(self, call: Call) -> Connection:
+        """Connect."""
+        approach = Approach(
+            greeting=Greeting(self._info, dict(call.capabilities)),
+            memory=self._memory,
+            on_request=call.on_request,
+            timeout=call.entry.startup_timeout or self._timeout,
+        )
+        if call.entry.transport == "stdio":
+            return await self._start(call, approach)
+        return await self._reach(call.entry, approach)
+
+    def hold(self) -> None:
+        """One more provider needs the pool."""
+        self._holders += 1
+
+    async def release(self) -> None:
+        """One less; the last one closes the pool."""
+        self._holders -= 1
+        if self._holders == 0 and self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    async def _start(self, call: Call, approach: Approach) -> Connection:
+        from trunkline.client.stdio import StdioLink
+
+        entry = call.entry
+        made: list[_Watched] = []
+
+        async def link() -> Link:
+            stdio = StdioLink(entry.command, entry.args, env=entry.env, cwd=entry.cwd, on_stderr=call.hear)
+            made.append(_Watched(stdio))
+            return made[-1]
+
+        def garbage(line: bytes) -> None:
+            call.hear(f"not a message on stdout: {line[:200].decode(errors='replace')}")
+
+        peer = await meet_duplex(link, entry.name, approach, on_garbage=garbage)
+        # A server that does not survive the probe is started again: the last link is the one that counts.
+        return Connection(cast("Peer", peer), shared=True, ended=made[-1].ended)
+
+    async def _reach(self, entry: Entry, approach: Approach) -> Connection:
+        from trunkline.client.http import new_session
+
+        if self._pool is None:
+            self._pool = new_session()
+        known = self._memory.get(entry.url)
+        if known is not None and known.era == "modern":
+            # A remembered modern server is not asked anything; we want to know that it is there.
+            self._memory.forget(entry.url)
+        headers = tuple(entry.headers.items())
+        sse = True if entry.transport == "sse" else None if entry.sse_fallback else False
+        peer = await meet_http(entry.url, self._pool, approach, headers, sse=sse)
+        return Connection(cast("Peer", peer))
+
+
+class _Watched:
+    """A link that tells when its stream is over."""
+
+    def __init__(self, link: Link) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._link = link
+
+    async def open(self) -> None:
+        await self._link.open()
+
+    async def send(self, message: bytes) -> None:
+        await self._link.send(message)
+
+    async def receive(self) -> bytes | None:
+        try:
+            message = await self._link.receive()
+        except TransportError as error:
+            self._end(error.message)
+            raise
+        if message is None:
+            self._end("it closed its output")
+        return message
+
+    async def close(self) -> None:
+        await self._link.close()
+        self._end("it was closed")
+
+    def _end(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)

@@ -1,0 +1,290 @@
+"""What clients see of one or more upstreams.
+
+What it is for: a `Provider` that answers each request from the upstream it belongs to, or from all of them.
+What may live here: routing, fan-out of lists, change signals in the names clients know.
+What may not: connections and their failures (`upstream.py`), naming rules (`names.py`, `uris.py`).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from trunkline.engine.context import Context
+from trunkline.engine.doors import Change, ChangeKind, Result
+from trunkline.errors import InvalidParams
+from trunkline.gateway import relaying, rewriting
+from trunkline.gateway.catalog import Catalog, Part, Route, unknown
+from trunkline.gateway.dialling import Dialler
+from trunkline.gateway.failures import unavailable
+from trunkline.gateway.listing import Kind
+from trunkline.gateway.upstream import Limits, Upstream
+from trunkline.protocol.headers import HeaderParam
+
+_CHANGES: dict[Kind, ChangeKind] = {
+    "tools": "tools",
+    "prompts": "prompts",
+    "resources": "resources",
+    "templates": "resources",
+}
+
+_CAPABILITIES: dict[str, object] = {
+    "tools": {"listChanged": True},
+    "prompts": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
+    "completions": {},
+    "logging": {},
+}
+"""Offered whatever the upstreams have at the moment: they may come and go while clients are connected."""
+
+_INSTRUCTIONS = 4000
+"""Characters of one upstream's instructions that are passed on."""
+
+
+class Face:
+    """A provider over upstreams.
+
+    Parameters:
+        upstreams: in the order lists follow.
+        labels: what the names of each begin with; None for an upstream alone, whose names stay as they are.
+        info: the gateway's `Implementation` record.
+        instructions: guidance for the model, before that of the upstreams.
+        limits: what each upstream may cost.
+        dialler: held open while the provider lives.
+    """
+
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        labels: Mapping[str, str | None],
+        *,
+        info: Mapping[str, object],
+        instructions: str | None,
+        limits: Limits,
+        dialler: Dialler,
+    ) -> None:
+        self._upstreams = {upstream.name: upstream for upstream in upstreams}
+        self._labels = labels
+        self._info = info
+        self._instructions = instructions
+        self._limits = limits
+        self._dialler = dialler
+        self._listeners: list[Callable[[Change], None]] = []
+        self._hidden: frozenset[str] = frozenset()
+        self._catalog: Catalog | None = None
+        self._tell = {name: partial(self._heard, name) for name in self._upstreams}
+        self._started = False
+
+    # -- what is offered -------------------------------------------------------------------------------------------
+
+    def info(self) -> Mapping[str, object]:
+        """The gateway's record."""
+        return self._info
+
+    def capabilities(self) -> Mapping[str, object]:
+        """Everything the gateway can carry; for one upstream alone, what it declared."""
+        known = [upstream.capabilities for upstream in self._upstreams.values()]
+        if None not in self._labels.values() or not known or known[0] is None:
+            return _CAPABILITIES
+        return {name: declared for name, declared in known[0].items() if name in _CAPABILITIES}
+
+    def instructions(self) -> str | None:
+        """Our own guidance and that of each upstream, with the form its names have here."""
+        parts = [self._instructions] if self._instructions else []
+        for name, upstream in self._upstreams.items():
+            text, label = upstream.instructions, self._labels[name]
+            if text:
+                heading = "" if label is None else f"Names that begin with {label}__:\n"
+                parts.append(heading + text[:_INSTRUCTIONS])
+        return "\n\n".join(parts) or None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The merged catalog as it stands; a new one after each change."""
+        if self._catalog is None:
+            self._catalog = Catalog([self._part(upstream) for upstream in self._upstreams.values()])
+        return self._catalog
+
+    def header_params(self, tool: str) -> tuple[HeaderParam, ...]:
+        """The parameters a tool mirrors into `Mcp-Param-*` headers; empty for unknown tools."""
+        return self.catalog.header_params(tool)
+
+    # -- lists -----------------------------------------------------------------------------------------------------
+
+    async def list_tools(self, context: Context) -> Result:
+        """Answer `tools/list`."""
+        return await self._list("tools", context)
+
+    async def list_resources(self, context: Context) -> Result:
+        """Answer `resources/list`."""
+        return await self._list("resources", context)
+
+    async def list_templates(self, context: Context) -> Result:
+        """Answer `resources/templates/list`."""
+        return await self._list("templates", context)
+
+    async def list_prompts(self, context: Context) -> Result:
+        """Answer `prompts/list`."""
+        return await self._list("prompts", context)
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    async def call_tool(self, context: Context) -> Result:
+        """Answer `tools/call`."""
+        route = await self._named("tools", context.params.name)
+        result = await self._forward(context, route, name=route.name)
+        return rewriting.call_result(result, self._expose(route))
+
+    async def get_prompt(self, context: Context) -> Result:
+        """Answer `prompts/get`."""
+        route = await self._named("prompts", context.params.name)
+        result = await self._forward(context, route, name=route.name)
+        return rewriting.prompt_result(result, self._expose(route))
+
+    async def read_resource(self, context: Context) -> Result:
+        """Answer `resources/read`."""
+        route = await self._addressed(context.params.uri)
+        result = await self._forward(context, route, uri=route.name)
+        return rewriting.read_result(result, self._expose(route))
+
+    async def complete(self, context: Context) -> Result:
+        """Answer `completion/complete`, for a prompt or a URI template."""
+        ref = relaying.parameters(context).get("ref")
+        kind = ref.get("type") if isinstance(ref, dict) else None
+        if not isinstance(ref, dict) or kind not in ("ref/prompt", "ref/resource"):
+            raise InvalidParams("Invalid params: 'ref' is a ref/prompt or a ref/resource")
+        if kind == "ref/prompt":
+            route = await self._named("prompts", ref.get("name"))
+            return await self._forward(context, route, ref={**ref, "name": route.name})
+        uri = ref.get("uri")
+        found = self.catalog.find("templates", uri) if isinstance(uri, str) else None
+        route = found or await self._addressed(uri)
+        return await self._forward(context, route, ref={**ref, "uri": route.name})
+
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    async def follow(self, context: Context, uris: Sequence[str]) -> None:
+        """Someone starts to listen to these resources: all of them or, raising, none."""
+        routes = [await self._addressed(uri) for uri in uris]
+        done: list[Route] = []
+        try:
+            for route in routes:
+                self._upstreams[route.upstream].follow(route.name)
+                done.append(route)
+        except BaseException:
+            for route in done:
+                self._upstreams[route.upstream].unfollow(route.name)
+            raise
+
+    async def unfollow(self, context: Context, uris: Sequence[str]) -> None:
+        """A listener to these resources left."""
+        for uri in uris:
+            route = self.catalog.locate(uri)
+            if route is not None:
+                self._upstreams[route.upstream].unfollow(route.name)
+
+    def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Be told of changes from now on; returns what ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to connect, without waiting: lists and calls wait where they must."""
+        if self._started:
+            return
+        self._started = True
+        self._dialler.hold()
+        for upstream in self._upstreams.values():
+            upstream.listeners.append(self._tell[upstream.name])
+            upstream.start()
+
+    async def stop(self) -> None:
+        """Leave nothing behind: no process, no session, no connection."""
+        if not self._started:
+            return
+        self._started = False
+        for upstream in self._upstreams.values():
+            upstream.listeners.remove(self._tell[upstream.name])
+        await asyncio.gather(*(upstream.stop() for upstream in self._upstreams.values()))
+        await self._dialler.release()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _list(self, kind: Kind, context: Context) -> Result:
+        cursor = context.params.cursor if isinstance(context.params.cursor, str) else None
+        if cursor is None:
+            await self._refresh(kind)
+        lacking = [upstream.name for upstream in self._upstreams.values() if upstream.lacks(kind)]
+        stale = any(upstream.stale(kind) for upstream in self._upstreams.values())
+        return self.catalog.page(kind, cursor, lacking, stale)
+
+    async def _refresh(self, *kinds: Kind) -> None:
+        """Ask every upstream whose list is not good, all at once; a slow one is left behind after a while."""
+        due = [(upstream, kind) for upstream in self._upstreams.values() for kind in kinds if upstream.due(kind)]
+        if due:
+            await asyncio.gather(*(upstream.refresh(kind, self._limits.lists) for upstream, kind in due))
+
+    async def _forward(self, context: Context, route: Route, **own: object) -> Result:
+        """Send the request on, with the upstream's own names in it."""
+        params = {**relaying.parameters(context), **own}
+        uri = context.params.uri
+        called = uri if isinstance(uri, str) and context.method == "resources/read" else None
+        return await self._upstreams[route.upstream].call(context, params, called)
+
+    async def _named(self, kind: Kind, name: object) -> Route:
+        """Whose tool or prompt this is; an upstream that may have it, and was not heard of yet, is waited for."""
+        if not isinstance(name, str):
+            raise InvalidParams("Invalid params: 'name' is a string")
+        route = self.catalog.find(kind, name)
+        owner = None if route is not None else self.catalog.owner(name)
+        if owner is not None:
+            upstream = self._upstreams[owner]
+            await upstream.reach()
+            if upstream.due(kind):
+                await upstream.refresh(kind, self._limits.lists)
+            route = self.catalog.find(kind, name)
+            if route is None and upstream.lacks(kind):
+                raise unavailable(owner, f"did not tell its {kind} in time", retry=True)
+        if route is None:
+            raise unknown(kind, name)
+        return route
+
+    async def _addressed(self, uri: object) -> Route:
+        """Where a resource is read."""
+        if not isinstance(uri, str):
+            raise InvalidParams("Invalid params: 'uri' is a string")
+        route = self.catalog.locate(uri)
+        if route is None:
+            await self._refresh("resources", "templates")
+            route = self.catalog.locate(uri)
+        if route is None:
+            raise unknown("resources", uri)
+        return route
+
+    def _expose(self, route: Route) -> Callable[[str], str]:
+        return partial(self.catalog.expose, route.upstream)
+
+    def _part(self, upstream: Upstream) -> Part:
+        return Part(
+            upstream.name, self._labels[upstream.name], dict(upstream.shelf.lists), upstream.reads(), upstream.hidden
+        )
+
+    def _heard(self, name: str, kind: Kind | None, uri: str | None) -> None:
+        """An upstream changed: a list, a resource, or its state."""
+        if uri is not None:
+            self._publish(Change("resource", self.catalog.expose(name, uri)))
+            return
+        self._catalog = None
+        if kind is not None:
+            self._publish(Change(_CHANGES[kind]))
+            return
+        hidden = frozenset(upstream.name for upstream in self._upstreams.values() if upstream.hidden)
+        if hidden != self._hidden:
+            self._hidden = hidden
+            for changed in ("tools", "prompts", "resources"):
+                self._publish(Change(changed))
+
+    def _publish(self, change: Change) -> None:
+        for listener in list(self._listeners):
+            listener(change)

@@ -1,0 +1,67 @@
+"""What callers are told when an upstream does not do its part.
+
+What it is for: every failure of an upstream becomes one error that names it and says whether trying again helps.
+What may live here: the mapping from what went wrong to what is said. What may not: recovery.
+"""
+
+from trunkline import errors
+from trunkline.errors import HttpFailure, InvalidAnswer, ProtocolError, RemoteError, TransportError, UpstreamUnavailable
+
+UPSTREAM_KEY = "dev.trunkline/upstream"
+RETRY_KEY = "dev.trunkline/retry"
+"""Members of an error's `data`: the upstream's name, and whether sending the request again may help."""
+
+_OURS: dict[int, tuple[str, bool]] = {
+    errors.ParseError.code: ("could not read our request", False),
+    errors.InvalidRequest.code: ("did not accept our request", False),
+    errors.HeaderMismatch.code: ("says that headers and body of our request disagree", False),
+    errors.UnsupportedVersion.code: ("does not speak our protocol revision", False),
+    errors.Unauthenticated.code: ("does not accept the credentials it is configured with", False),
+    errors.Forbidden.code: ("does not let the configured credentials do this", False),
+    errors.Overloaded.code: ("is overloaded", True),
+}
+"""Error codes that speak of the hop between gateway and upstream; to a client they would seem to speak of its own."""
+
+_LEGACY_RESOURCE_NOT_FOUND = -32002
+
+
+def unavailable(upstream: str, what: str, *, retry: bool) -> UpstreamUnavailable:
+    """The error "upstream NAME WHAT"."""
+    return UpstreamUnavailable(f"upstream {upstream} {what}", {UPSTREAM_KEY: upstream, RETRY_KEY: retry})
+
+
+def from_transport(upstream: str, method: str, error: TransportError) -> UpstreamUnavailable:
+    """For a request that got no answer, or none that can be used.
+
+    Trying again helps where the request was not delivered, or does no harm when it runs twice; it does not when the
+    upstream answers nonsense or refuses the credentials.
+    """
+    refused = isinstance(error, HttpFailure) and 400 <= error.status < 500 and error.status not in (408, 425, 429)
+    hopeless = isinstance(error, InvalidAnswer) or refused
+    return unavailable(
+        upstream,
+        f"failed at {method}: {error.message}",
+        retry=not hopeless and (not error.delivered or method != "tools/call"),
+    )
+
+
+def from_remote(upstream: str, method: str, uri: str | None, error: RemoteError) -> ProtocolError:
+    """For an error the upstream answered: as it came, unless it speaks of our hop or of a resource.
+
+    Parameters:
+        uri: what the client called the resource, for `resources/read`.
+    """
+    ours = _OURS.get(error.remote_code)
+    if ours is not None:
+        what, retry = ours
+        return unavailable(upstream, f"{what}: {error.message}", retry=retry)
+    if uri is not None and _is_missing_resource(error):
+        return errors.ResourceNotFound(uri)
+    return error
+
+
+def _is_missing_resource(error: RemoteError) -> bool:
+    """Both eras' ways of saying it: -32002, and -32602 with the URI (SEP-2164)."""
+    if error.remote_code == _LEGACY_RESOURCE_NOT_FOUND:
+        return True
+    return error.remote_code == errors.InvalidParams.code and isinstance(error.data, dict) and "uri" in error.data

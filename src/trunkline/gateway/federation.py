@@ -1,0 +1,96 @@
+"""The gateway: the upstreams of a configuration, behind one face or each behind its own.
+
+What it is for: make the upstreams once, and the providers over them.
+What may live here: ownership. What may not: requests.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from trunkline.errors import ConfigError
+from trunkline.gateway import names
+from trunkline.gateway.dialling import Dial, Dialler
+from trunkline.gateway.face import Face
+from trunkline.gateway.status import UpstreamStatus
+from trunkline.gateway.supervision import Backoff
+from trunkline.gateway.upstream import Limits, Upstream
+from trunkline.portable.model import Entry
+
+_INFO: Mapping[str, object] = {"name": "trunkline", "version": "0"}
+
+
+class Federation(Face):
+    """A `Provider` over all configured upstreams, under names that tell whose they are.
+
+    Parameters:
+        entries: the configured servers, resolved, in the order lists follow; disabled ones are only shown.
+        info: the gateway's `Implementation` record.
+        instructions: guidance for the model.
+        limits: what each upstream may cost.
+        backoff: how restarts are spaced; by default it depends on the transport.
+        dial: makes connections; by default over stdio, Streamable HTTP and HTTP+SSE.
+
+    Raises `ConfigError` when two servers have one name.
+
+        federation = Federation([Entry("time", "stdio", command="uvx", args=("mcp-server-time",))])
+        application = Application(Engine(federation))
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        info: Mapping[str, object] | None = None,
+        instructions: str | None = None,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        dial: Dial | None = None,
+    ) -> None:
+        listed = [entry.name for entry in entries]
+        twice = {name for name in listed if listed.count(name) > 1}
+        if twice:
+            raise ConfigError(f"two servers are named {min(twice)!r}: give each its own name")
+        self._entries = tuple(entries)
+        made = info or _INFO
+        allowed = limits or Limits()
+        dialler = Dialler(made)
+        enabled = [Upstream(entry, dial or dialler, allowed, backoff) for entry in entries if not entry.disabled]
+        super().__init__(
+            enabled,
+            names.labels(upstream.name for upstream in enabled),
+            info=made,
+            instructions=instructions,
+            limits=allowed,
+            dialler=dialler,
+        )
+
+    def single(self, name: str) -> Face:
+        """A provider over one upstream alone, for a path of its own: its names stay as they are.
+
+        It shares the upstream with the federation; each is started and stopped for itself.
+        Raises `ConfigError` when there is no such upstream.
+        """
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            raise ConfigError(f"there is no enabled server named {name!r}")
+        return Face(
+            [upstream],
+            {name: None},
+            info=self._info,
+            instructions=None,
+            limits=self._limits,
+            dialler=self._dialler,
+        )
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The names of the enabled upstreams."""
+        return tuple(self._upstreams)
+
+    def statuses(self) -> list[UpstreamStatus]:
+        """One record for each configured server, in the order of the configuration."""
+        return [
+            self._upstreams[entry.name].status
+            if entry.name in self._upstreams
+            else UpstreamStatus(entry.name, entry.transport, "disabled", 0.0)
+            for entry in self._entries
+        ]

@@ -1,0 +1,158 @@
+"""One request on its way through the gateway.
+
+What it is for: what of the caller's request goes up to the upstream, and what of the upstream's comes back down.
+What may live here: `_meta` of both hops, progress, logs, questions to the caller, input rounds.
+What may not: which upstream, which connection.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import cast
+
+from trunkline.engine import rounds
+from trunkline.engine.context import Context
+from trunkline.engine.doors import InputRequest, Result
+from trunkline.errors import InternalError, InvalidAnswer, InvalidParams, MethodNotFound, ToolError
+from trunkline.protocol import json
+from trunkline.protocol.messages import (
+    CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
+    LOG_LEVEL_KEY,
+    VERSION_KEY,
+    notification,
+)
+from trunkline.protocol.revisions import LOG_LEVELS, Era
+
+_HOP = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY)
+"""`_meta` keys that speak of the caller's hop (basic/index, Per-request protocol fields)."""
+
+_CARRIED = {
+    "elicitation/create": "elicitation",
+    "sampling/createMessage": "sampling",
+    "roots/list": "roots",
+}
+"""What an upstream may ask a client for, and the capability that stands for it."""
+
+_APPS = "io.modelcontextprotocol/ui"
+"""The one extension that needs nothing of the gateway: its data are tools, resources and `_meta`."""
+
+
+def offered(context: Context) -> dict[str, object]:
+    """The capabilities an upstream is told its client has: those of the caller's that the gateway carries."""
+    carried = {name: context.capabilities[name] for name in _CARRIED.values() if name in context.capabilities}
+    extensions = context.capabilities.get("extensions")
+    if isinstance(extensions, Mapping) and _APPS in extensions:
+        carried["extensions"] = {_APPS: extensions[_APPS]}
+    return carried
+
+
+def parameters(context: Context) -> dict[str, object]:
+    """The caller's parameters, as they came. Raises `ParseError` for duplicate keys, `InvalidParams` for no object."""
+    params = json.parse(context.params.raw)
+    if not isinstance(params, dict):
+        raise InvalidParams("Invalid params: they are an object")
+    return params
+
+
+class Relay:
+    """One request for as long as it is under way.
+
+    Parameters:
+        context: the caller's request.
+        quiet: log messages are not the caller's: the upstream's process is shared by all callers.
+    """
+
+    __slots__ = ("_asked", "context", "quiet")
+
+    def __init__(self, context: Context, quiet: bool = False) -> None:
+        self.context = context
+        self.quiet = quiet
+        self._asked = 0
+
+    def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
+        """What the upstream gets: our `_meta`, the caller's trace and progress token, and answers to its questions.
+
+        Parameters:
+            given: the caller's parameters, under the upstream's own names.
+            era: the upstream's.
+        """
+        params = {key: value for key, value in given.items() if key not in ("_meta", "requestState", "inputResponses")}
+        params["_meta"] = self._meta(given.get("_meta"), era)
+        replay = self.context.replay
+        if era == "modern" and replay is not None:
+            if replay.upstream is not None:
+                params["requestState"] = replay.upstream
+            if "inputResponses" in given:
+                params["inputResponses"] = given["inputResponses"]
+        return params
+
+    async def on_notification(self, method: str, params: dict[str, object]) -> None:
+        """Carry progress and, where they are the caller's, log messages."""
+        if method == "notifications/progress":
+            await self.context.exchange.notify(notification(method, params))
+        elif method == "notifications/message" and not self.quiet:
+            level, logger = params.get("level"), params.get("logger")
+            if isinstance(level, str) and level in LOG_LEVELS:
+                await self.context.log(level, params.get("data"), logger if isinstance(logger, str) else None)
+
+    async def on_request(self, method: str, params: dict[str, object]) -> dict[str, object]:
+        """Carry a question of a legacy upstream to a caller who can be asked while the call is open."""
+        if method not in _CARRIED or not self.context.exchange.interactive:
+            raise MethodNotFound(f"This client does not serve {method}")
+        self._asked += 1
+        key = f"upstream-{self._asked}"
+        try:
+            return (await self.context.ask({key: _question(method, params or None)}))[key]
+        except ToolError as error:
+            raise InternalError(error.message) from None
+
+    async def answers(self, result: Result, given: Mapping[str, object]) -> dict[str, object]:
+        """The parameters of the next round after an upstream's `input_required`, from a caller who can be asked now.
+
+        A modern caller is answered with `input_required` in turn: raises `InputRequired`.
+        """
+        requests, state = _required(result)
+        for request in requests.values():
+            if not self.context.can(_CARRIED[request.method]):
+                raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
+        if not self.context.exchange.interactive:
+            replay = self.context.replay or rounds.begin()
+            replay.upstream, replay.answers = state, {}
+            self.context.replay = replay
+            raise rounds.InputRequired(requests)
+        params = {key: value for key, value in given.items() if key not in ("requestState", "inputResponses")}
+        if requests:
+            params["inputResponses"] = await self.context.ask(requests)
+        if state is not None:
+            params["requestState"] = state
+        return params
+
+    def _meta(self, given: object, era: Era) -> dict[str, object]:
+        meta = {key: value for key, value in given.items() if key not in _HOP} if isinstance(given, dict) else {}
+        if "traceparent" not in meta:
+            # Sampled or not is for whoever traces; the id is there so that logs of both sides can be put together.
+            meta["traceparent"] = f"00-{self.context.trace}-{os.urandom(8).hex()}-00"
+        if era == "modern":
+            meta[CAPABILITIES_KEY] = offered(self.context)
+            if self.context.log_level is not None and not self.quiet:
+                meta[LOG_LEVEL_KEY] = self.context.log_level
+        return meta
+
+
+def _required(result: Result) -> tuple[dict[str, InputRequest], str | None]:
+    """The questions and the state of an `input_required` result. Raises `InvalidAnswer` for one that is none."""
+    asked, state = result.get("inputRequests"), result.get("requestState")
+    if not isinstance(asked, dict | None) or not isinstance(state, str | None) or (asked is None and state is None):
+        raise InvalidAnswer("its input_required result has neither inputRequests nor requestState")
+    requests = {}
+    for key, request in (asked or {}).items():
+        method = request.get("method") if isinstance(request, dict) else None
+        if method not in _CARRIED:
+            raise InvalidAnswer("its input_required result asks for something no client knows")
+        params = request.get("params")
+        requests[key] = _question(method, params if isinstance(params, dict) else None)
+    return requests, state
+
+
+def _question(method: str, params: Mapping[str, object] | None) -> InputRequest:
+    return InputRequest(cast("object", method), params)  # type: ignore[arg-type]

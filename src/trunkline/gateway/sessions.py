@@ -1,0 +1,143 @@
+"""The sessions of one legacy upstream, one for each caller.
+
+What it is for: what a legacy upstream keeps between requests belongs to one (principal, capability set).
+What may live here: opening lazily, sharing among one caller's requests, closing when idle, re-making when lost.
+What may not: what travels over a session.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from trunkline.client.channel import OnRequest
+from trunkline.engine.context import Context
+from trunkline.errors import MethodNotFound
+from trunkline.gateway.dialling import Connection
+from trunkline.gateway.failures import unavailable
+from trunkline.gateway.relaying import Relay, offered
+from trunkline.protocol import json
+
+Open = Callable[[Mapping[str, object], OnRequest], Awaitable[Connection]]
+"""Makes a connection that offers these capabilities and answers requests outside of any call by this handler."""
+
+Key = tuple[str, bytes]
+
+
+class Session:
+    """One caller's connection, and the calls that run over it."""
+
+    __slots__ = ("capabilities", "connection", "level", "lock", "relays", "timer")
+
+    def __init__(self, capabilities: Mapping[str, object]) -> None:
+        self.capabilities = capabilities
+        self.connection: Connection | None = None
+        self.level: str | None = None
+        """What `logging/setLevel` last asked of the upstream."""
+        self.lock = asyncio.Lock()
+        self.relays: list[Relay] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+    async def answer(self, method: str, params: dict[str, object]) -> dict[str, object]:
+        """Answer a request that came outside of any call: with one call running there is no doubt whose it is."""
+        if len(self.relays) != 1:
+            raise MethodNotFound(
+                f"{method} belongs to no single request that is running; send it on a request's stream"
+            )
+        return await self.relays[0].on_request(method, params)
+
+
+class Sessions:
+    """Sessions by principal and capability set.
+
+    Parameters:
+        upstream: its name, for errors.
+        open_: makes a connection.
+        limit: sessions kept at once; above it the one unused for longest is closed.
+        idle: seconds after which an unused session is closed.
+    """
+
+    def __init__(self, upstream: str, open_: Open, *, limit: int = 256, idle: float = 600.0) -> None:
+        self._upstream = upstream
+        self._open = open_
+        self._limit = limit
+        self._idle = idle
+        self._sessions: dict[Key, Session] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @contextmanager
+    def lease(self, context: Context, relay: Relay) -> Iterator[Session]:
+        """The caller's session; it is not closed while leased. Raises `UpstreamUnavailable` when all are busy."""
+        capabilities = offered(context)
+        key = (context.principal.owner, json.encode(capabilities))
+        session = self._take(key, capabilities)
+        session.relays.append(relay)
+        try:
+            yield session
+        finally:
+            session.relays.remove(relay)
+            self._rest(key, session)
+
+    async def connect(self, session: Session) -> Connection:
+        """The connection of a leased session, made once for all who wait for it. Raises what connecting raises."""
+        async with session.lock:
+            if session.connection is None:
+                session.connection = await self._open(session.capabilities, session.answer)
+                session.level = None
+            return session.connection
+
+    def lose(self, session: Session, connection: Connection) -> None:
+        """The connection is of no use any more; the next lease makes another."""
+        if session.connection is connection:
+            session.connection = None
+            self._close(connection)
+
+    async def close(self) -> None:
+        """Close all sessions."""
+        for key in list(self._sessions):
+            self._drop(key)
+        await asyncio.gather(*self._closing)
+
+    def _take(self, key: Key, capabilities: Mapping[str, object]) -> Session:
+        session = self._sessions.pop(key, None)
+        if session is None:
+            self._make_room()
+            session = Session(capabilities)
+        if session.timer is not None:
+            session.timer.cancel()
+            session.timer = None
+        self._sessions[key] = session  # the order is that of use
+        return session
+
+    def _rest(self, key: Key, session: Session) -> None:
+        """Without calls a session waits for the next one, for a while; one that never connected does not."""
+        if session.relays or self._sessions.get(key) is not session:
+            return
+        if session.connection is None:
+            self._drop(key)
+        else:
+            session.timer = asyncio.get_running_loop().call_later(self._idle, self._drop, key)
+
+    def _make_room(self) -> None:
+        if len(self._sessions) < self._limit:
+            return
+        for key, session in self._sessions.items():
+            if not session.relays:
+                self._drop(key)
+                return
+        raise unavailable(self._upstream, f"has all its {self._limit} sessions busy; try again shortly", retry=True)
+
+    def _drop(self, key: Key) -> None:
+        session = self._sessions.pop(key)
+        if session.timer is not None:
+            session.timer.cancel()
+        if session.connection is not None:
+            self._close(session.connection)
+            session.connection = None
+
+    def _close(self, connection: Connection) -> None:
+        task = asyncio.get_running_loop().create_task(connection.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

@@ -1,0 +1,140 @@
+"""The lists of one upstream, kept as long as they are good.
+
+What it is for: each list is asked for once for all who want it, all its pages, within bounds.
+What may live here: freshness, coalescing, paging. What may not: other upstreams, merging.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from trunkline.errors import MethodNotFound, ProtocolError, RemoteError, TrunklineError
+from trunkline.gateway.catalog import SILENT_TTL_MS
+from trunkline.gateway.listing import KINDS, MEMBERS, METHODS, Kind, Listed, listed
+
+_log = logging.getLogger("trunkline.gateway")
+
+PAGES = 1000
+ITEMS = 20_000
+"""What one upstream may list of a kind; what stands behind is left out and told to the operator."""
+
+_PAUSE = 2.0
+"""Seconds before a list that could not be had is asked for again."""
+
+_CAPABILITY: dict[Kind, str] = {
+    "tools": "tools",
+    "prompts": "prompts",
+    "resources": "resources",
+    "templates": "resources",
+}
+
+Ask = Callable[[str, dict[str, object]], Awaitable[dict[str, object]]]
+"""Sends a list request to the upstream."""
+
+
+class Shelf:
+    """What one upstream last told of each kind.
+
+    Parameters:
+        upstream: its name, for the log.
+        ask: sends a list request.
+        admits: which tools are let through.
+        changed: told when a list differs from what it was.
+    """
+
+    def __init__(
+        self, upstream: str, ask: Ask, admits: Callable[[str], bool] | None, changed: Callable[[Kind], None]
+    ) -> None:
+        self.lists: dict[Kind, Listed] = {}
+        self.error = ""
+        """Why a list could not be had lately, or what is wrong with one."""
+        self._upstream = upstream
+        self._ask = ask
+        self._admits = admits
+        self._changed = changed
+        self._due: dict[Kind, float] = {}
+        self._edition: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+        self._fetching: dict[Kind, asyncio.Task[None]] = {}
+
+    def due(self, kind: Kind) -> bool:
+        """Whether the list is not known, or not good any more."""
+        return asyncio.get_running_loop().time() >= self._due.get(kind, 0.0)
+
+    def expire(self, *kinds: Kind) -> None:
+        """What is known of these kinds is not good any more; also what is just being fetched."""
+        for kind in kinds:
+            self._edition[kind] += 1
+            self._due[kind] = 0.0
+
+    async def refresh(self, kind: Kind, within: float) -> None:
+        """Fetch a list, together with everyone who wants it, and wait for it at most `within` seconds."""
+        task = self._fetching.get(kind)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._fetch(kind))
+            self._fetching[kind] = task
+        await asyncio.wait({task}, timeout=max(within, 0.0))
+
+    async def stop(self) -> None:
+        """End what is being fetched."""
+        tasks = list(self._fetching.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fetch(self, kind: Kind) -> None:
+        edition = self._edition[kind]
+        loop = asyncio.get_running_loop()
+        try:
+            share = await self._pages(kind)
+        except TrunklineError as error:
+            self.error = f"{METHODS[kind]}: {error.message}"
+            _log.warning("upstream %s: %s", self._upstream, self.error)
+            self._due[kind] = loop.time() + _PAUSE
+            return
+        finally:
+            del self._fetching[kind]
+        before = self.lists.get(kind)
+        self.lists[kind] = share
+        if edition == self._edition[kind]:
+            ttl = SILENT_TTL_MS if share.ttl_ms is None else share.ttl_ms
+            self._due[kind] = loop.time() + ttl / 1000
+        if before is None or before.faults != share.faults:
+            self._tell(share)
+        if before is None or before.items != share.items:
+            self._changed(kind)
+
+    async def _pages(self, kind: Kind) -> Listed:
+        pages: list[Mapping[str, object]] = []
+        cursor: str | None = None
+        seen: set[str] = set()
+        count = 0
+        while True:
+            try:
+                page = await self._ask(METHODS[kind], {} if cursor is None else {"cursor": cursor})
+            except ProtocolError as error:
+                if not pages and _is_unknown_method(error):
+                    return Listed()
+                raise
+            pages.append(page)
+            members = page.get(MEMBERS[kind])
+            count += len(members) if isinstance(members, list) else 0
+            following = page.get("nextCursor")
+            if not isinstance(following, str) or following in seen or len(pages) >= PAGES or count >= ITEMS:
+                return listed(kind, pages, self._admits)
+            seen.add(following)
+            cursor = following
+
+    def _tell(self, share: Listed) -> None:
+        for fault in share.faults:
+            _log.warning("upstream %s: left out of %s", self._upstream, fault)
+        if share.faults:
+            self.error = f"left out of {share.faults[0]}"
+
+
+def offers(capabilities: Mapping[str, object], kind: Kind) -> bool:
+    """Whether a server with these capabilities has this kind of thing."""
+    return capabilities.get(_CAPABILITY[kind]) is not None
+
+
+def _is_unknown_method(error: ProtocolError) -> bool:
+    return isinstance(error, RemoteError) and error.remote_code == MethodNotFound.code

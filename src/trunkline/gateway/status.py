@@ -1,0 +1,34 @@
+"""What an operator sees of an upstream.
+
+What it is for: one plain record for each row of the live table.
+What may live here: the record. What may not: rendering.
+"""
+
+import msgspec
+
+from trunkline.protocol.revisions import Era
+
+
+class UpstreamStatus(msgspec.Struct, frozen=True):
+    """One upstream as it stands.
+
+    Parameters:
+        name: as configured.
+        transport: `stdio`, `http` or `sse`.
+        state: `starting`, `ready`, `backing_off`, `failed`, `stopping`, `stopped`, or `disabled` by configuration.
+        since: when this state began, in seconds since the epoch.
+        era, revision: what it speaks, once known.
+        tools: how many it shows; None until it was asked.
+        error: the last thing that went wrong; may hold what its process wrote, so not for callers.
+        sessions: callers' sessions open at it.
+    """
+
+    name: str
+    transport: str
+    state: str
+    since: float
+    era: Era | None = None
+    revision: str | None = None
+    tools: int | None = None
+    error: str | None = None
+    sessions: int = 0

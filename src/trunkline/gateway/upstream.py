@@ -1,0 +1,365 @@
+"""One upstream: its connection, its lists, its callers' sessions.
+
+What it is for: everything one configured server does for the gateway, so that its trouble stays its own.
+What may live here: what happens between one upstream and the gateway. What may not: other upstreams, exposed names.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import msgspec
+
+from trunkline.client.channel import OnRequest
+from trunkline.client.peer import Notification, Peer
+from trunkline.engine.context import Context
+from trunkline.engine.doors import Result
+from trunkline.errors import InvalidAnswer, InvalidParams, RemoteError, TransportError, UpstreamUnavailable
+from trunkline.gateway import following, shelf
+from trunkline.gateway.dialling import Call, Connection, Dial
+from trunkline.gateway.failures import from_remote, from_transport, unavailable
+from trunkline.gateway.following import Following
+from trunkline.gateway.listing import KINDS, Kind
+from trunkline.gateway.relaying import Relay
+from trunkline.gateway.sessions import Session, Sessions
+from trunkline.gateway.shelf import Shelf
+from trunkline.gateway.status import UpstreamStatus
+from trunkline.gateway.supervision import Backoff, Status, Supervised
+from trunkline.portable.model import Entry
+from trunkline.protocol.messages import SERVER_INFO_KEY
+
+_log = logging.getLogger("trunkline.gateway")
+
+_REQUIRED: dict[str, tuple[str, type]] = {
+    "tools/call": ("content", list),
+    "resources/read": ("contents", list),
+    "prompts/get": ("messages", list),
+    "completion/complete": ("completion", dict),
+}
+"""The member without which a result breaks the client that reads it."""
+
+_RELEARN = 3
+"""A list that changes while it is read is read so many times; the next client who asks finds it due."""
+
+_ROUNDS = 20
+"""Input rounds one call of a legacy client may take."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one upstream may cost. Times in seconds.
+
+    Parameters:
+        start: a call waits so long for an upstream that is starting.
+        lists: a list request of a client waits so long for a list that is not known.
+        listing: a list request to the upstream may take so long.
+        idle: a call may be silent so long; the entry's `request_timeout` goes before.
+        total: a call may take so long, whatever its progress.
+        sessions, session_idle: callers' sessions kept at a legacy upstream, and how long an unused one.
+    """
+
+    start: float = 30.0
+    lists: float = 5.0
+    listing: float = 30.0
+    idle: float = 60.0
+    total: float = 3600.0
+    sessions: int = 256
+    session_idle: float = 600.0
+
+
+class Upstream:
+    """One upstream.
+
+    Parameters:
+        entry: the configured server, resolved.
+        dial: makes connections.
+        limits: what it may cost.
+        backoff: how restarts are spaced; by default wider for processes than for remote servers.
+    """
+
+    def __init__(self, entry: Entry, dial: Dial, limits: Limits, backoff: Backoff | None = None) -> None:
+        self.entry = entry
+        self.name = entry.name
+        self.capabilities: Mapping[str, object] | None = None
+        """What it declared when it was last connected."""
+        self.listeners: list[Callable[[Kind | None, str | None], None]] = []
+        """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state."""
+        self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
+        self._dial = dial
+        self._limits = limits
+        self._users = 0
+        self._peer: Peer | None = None
+        self._following = Following(self.name, self._notified, lambda: self.shelf.expire(*KINDS))
+        self._sessions = Sessions(self.name, self._open, limit=limits.sessions, idle=limits.session_idle)
+        self._warming: set[asyncio.Task[None]] = set()
+        self._supervised: Supervised[Connection] = Supervised(
+            self.name, self._connect, backoff=backoff or _backoff(entry), on_change=self._moved
+        )
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Want it connected; paired with `stop`, so that several providers may share it."""
+        self._users += 1
+        self._supervised.start()
+
+    async def stop(self) -> None:
+        """Leave nothing behind once nobody wants it."""
+        self._users -= 1
+        if self._users > 0:
+            return
+        for task in self._warming:
+            task.cancel()
+        await self.shelf.stop()
+        await self._following.end()
+        await self._sessions.close()
+        await self._supervised.stop()
+
+    @property
+    def status(self) -> UpstreamStatus:
+        """The row of the live table."""
+        life = self._supervised.status
+        tools = self.shelf.lists.get("tools")
+        return UpstreamStatus(
+            name=self.name,
+            transport=self.entry.transport,
+            state=life.state,
+            since=life.since,
+            era=self._peer.era if self._peer is not None else None,
+            revision=self._peer.revision if self._peer is not None else None,
+            tools=len(tools.items) if tools is not None else None,
+            error=_last_error(life, self.shelf.error),
+            sessions=len(self._sessions),
+        )
+
+    # -- lists -----------------------------------------------------------------------------------------------------
+
+    @property
+    def hidden(self) -> bool:
+        """It keeps failing: what it last listed is of no use to anyone."""
+        return self._supervised.state == "failed"
+
+    def lacks(self, kind: Kind) -> bool:
+        """Whether a merged list has to say that this upstream's part is missing."""
+        return self.hidden or (kind not in self.shelf.lists and self._offers(kind))
+
+    def stale(self, kind: Kind) -> bool:
+        """Whether what a merged list shows of it may be out of date."""
+        return self._offers(kind) and (self._supervised.state != "ready" or self.shelf.due(kind))
+
+    def due(self, kind: Kind) -> bool:
+        """Whether asking it for this list makes sense now."""
+        return self._supervised.state in ("starting", "ready") and self._offers(kind) and self.shelf.due(kind)
+
+    async def refresh(self, kind: Kind, within: float) -> None:
+        """See that the list is good, for at most `within` seconds; it goes on in the background after that."""
+        until = time.monotonic() + within
+        try:
+            await self._supervised.ready(within)
+        except UpstreamUnavailable:
+            return
+        if self.due(kind):
+            await self.shelf.refresh(kind, until - time.monotonic())
+
+    async def reach(self) -> None:
+        """Wait until it is connected. Raises `UpstreamUnavailable` when it cannot be."""
+        await self._supervised.ready(self._limits.start)
+
+    def reads(self) -> bool:
+        """Whether it has resources, as far as is known."""
+        return self.capabilities is None or shelf.offers(self.capabilities, "resources")
+
+    @property
+    def instructions(self) -> str | None:
+        """What it says of itself for the model."""
+        return self._peer.instructions if self._peer is not None else None
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    async def call(self, context: Context, params: Mapping[str, object], uri: str | None = None) -> Result:
+        """Send a caller's request on and return the result, as the upstream gave it.
+
+        Parameters:
+            context: the caller's request.
+            params: its parameters, under the upstream's own names.
+            uri: what the client calls the resource, for `resources/read`.
+
+        Raises `UpstreamUnavailable`, and `RemoteError` for the upstream's own errors.
+        """
+        connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
+        try:
+            if connection.shared or connection.peer.era == "modern":
+                relay = Relay(context, quiet=connection.shared and connection.peer.era == "legacy")
+                return await self._send(connection.peer, relay, params)
+            return await self._in_session(context, params)
+        except RemoteError as error:
+            raise from_remote(self.name, context.method, uri, error) from error
+        except TransportError as error:
+            self._note(connection, error)
+            raise from_transport(self.name, context.method, error) from error
+
+    def follow(self, uri: str) -> None:
+        """Listen to a resource. Raises `InvalidParams` when that cannot be."""
+        resources = self.capabilities.get("resources") if self.capabilities is not None else {"subscribe": True}
+        if not isinstance(resources, Mapping) or resources.get("subscribe") is not True:
+            raise InvalidParams(f"upstream {self.name} tells no changes of resources; read {uri[:200]!r} again instead")
+        if not self._following.follow(uri):
+            raise unavailable(self.name, f"is listened to at {following.URIS} resources already", retry=True)
+
+    def unfollow(self, uri: str) -> None:
+        """One listener to a resource less."""
+        self._following.unfollow(uri)
+
+    async def _in_session(self, context: Context, params: Mapping[str, object]) -> Result:
+        relay = Relay(context)
+        with self._sessions.lease(context, relay) as session:
+            connection = await self._sessions.connect(session)
+            try:
+                return await self._over(session, connection, relay, params)
+            except TransportError as error:
+                if not _is_cut(error):
+                    raise
+                self._sessions.lose(session, connection)
+                if error.delivered:
+                    raise
+            # What was never delivered may be sent again; the caller need not know that a session was lost.
+            return await self._over(session, await self._sessions.connect(session), relay, params)
+
+    async def _over(
+        self, session: Session, connection: Connection, relay: Relay, params: Mapping[str, object]
+    ) -> Result:
+        await self._set_level(session, connection.peer, relay.context)
+        return await self._send(connection.peer, relay, params)
+
+    async def _send(self, peer: Peer, relay: Relay, given: Mapping[str, object]) -> Result:
+        context = relay.context
+        params: Mapping[str, object] = relay.params(given, peer.era)
+        for _ in range(_ROUNDS):
+            result = await peer.request(
+                context.method,
+                params,
+                timeout=self.entry.request_timeout or self._limits.idle,
+                maximum=self._total(context),
+                on_notification=relay.on_notification,
+                on_request=None if relay.quiet else relay.on_request,
+            )
+            kind = result.get("resultType", "complete")
+            if kind == "complete":
+                return self._checked(context.method, result)
+            if kind != "input_required" or peer.era != "modern":
+                raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, which was not asked for")
+            params = await relay.answers(result, params)
+        raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
+
+    def _checked(self, method: str, result: Result) -> Result:
+        member, type_ = _REQUIRED[method]
+        if not isinstance(result.get(member), type_):
+            if method != "tools/call" or member in result:
+                raise InvalidAnswer(f"its result has no {member!r} that can be used")
+            result = {**result, member: []}
+        meta = result.get("_meta")
+        if isinstance(meta, dict) and SERVER_INFO_KEY in meta:
+            # Who answers on our hop is the gateway; the engine says so.
+            result = {**result, "_meta": {key: value for key, value in meta.items() if key != SERVER_INFO_KEY}}
+        return result
+
+    def _total(self, context: Context) -> float:
+        if context.deadline is None:
+            return self._limits.total
+        return max(0.0, min(self._limits.total, context.deadline - time.monotonic()))
+
+    async def _set_level(self, session: Session, peer: Peer, context: Context) -> None:
+        """Tell a legacy upstream the caller's log level, when it changed and there is anyone to tell."""
+        level = context.log_level
+        if level is not None and level != session.level and "logging" in peer.capabilities:
+            await peer.request("logging/setLevel", {"level": level}, timeout=self._limits.listing)
+            session.level = level
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> Connection:
+        """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
+        return await self._dial(Call(self.entry, hear=self._hear))
+
+    async def _open(self, capabilities: Mapping[str, object], on_request: OnRequest) -> Connection:
+        return await self._dial(Call(self.entry, capabilities, self._hear, on_request))
+
+    def _hear(self, line: str) -> None:
+        for secret in self.entry.secret_values:
+            line = line.replace(secret, "***")
+        self._supervised.hear(line)
+
+    def _moved(self, life: Status) -> None:
+        connection = self._supervised.connection
+        if connection is None:
+            self._following.pause()
+        else:
+            self._peer = connection.peer
+            self.capabilities = connection.peer.capabilities
+            self.shelf.error = ""
+            self.shelf.expire(*KINDS)
+            self._following.begin(connection.peer)
+            self._warm()
+        self._tell(None, None)
+
+    def _warm(self) -> None:
+        """Learn what it has, so that names are known before the first call and clients hear of what changed."""
+        task = asyncio.get_running_loop().create_task(self._learn())
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+
+    async def _learn(self) -> None:
+        for kind in KINDS:
+            for _ in range(_RELEARN):
+                if self.due(kind):
+                    await self.refresh(kind, self._limits.listing)
+
+    async def _list(self, method: str, params: dict[str, object]) -> Result:
+        connection = self._supervised.connection
+        if connection is None:
+            raise unavailable(self.name, f"is {self._supervised.state.replace('_', ' ')}", retry=True)
+        try:
+            return await connection.peer.request(method, params, timeout=self._limits.listing)
+        except TransportError as error:
+            self._note(connection, error)
+            raise
+
+    def _note(self, connection: Connection, error: TransportError) -> None:
+        """A remote server that cannot even be connected to is down for everybody; a process' end is seen by itself."""
+        if not error.delivered and not connection.shared and _is_cut(error):
+            connection.end(error.message)
+
+    def _notified(self, notification: Notification) -> None:
+        kinds = following.LISTS.get(notification.method)
+        if kinds is not None:
+            self.shelf.expire(*kinds)
+            self._warm()
+        elif notification.method == following.UPDATED:
+            uri = notification.params.get("uri")
+            if isinstance(uri, str):
+                self._tell(None, uri)
+
+    def _offers(self, kind: Kind) -> bool:
+        return self.capabilities is None or shelf.offers(self.capabilities, kind)
+
+    def _tell(self, kind: Kind | None, uri: str | None) -> None:
+        for listener in list(self.listeners):
+            listener(kind, uri)
+
+
+def _is_cut(error: TransportError) -> bool:
+    """Whether the connection itself is gone, rather than one request."""
+    return type(error) is TransportError
+
+
+def _backoff(entry: Entry) -> Backoff:
+    # Reaching out costs little, and a server that came back should not be kept waiting.
+    backoff = Backoff() if entry.transport == "stdio" else Backoff(cap=10.0, slow=20.0)
+    return backoff if entry.startup_timeout is None else replace(backoff, start=entry.startup_timeout)
+
+
+def _last_error(life: Status, listing: str) -> str | None:
+    if not life.error or life.state == "ready":
+        return listing or life.error or None
+    return " | ".join((life.error, *life.stderr[-3:]))

@@ -1,0 +1,111 @@
+"""A small stdio server of the legacy era that misbehaves in one way: `python hostile.py MODE [state file]`."""
+
+import json
+import os
+import sys
+import time
+
+MODE = sys.argv[1]
+TOOL = {"name": "echo", "inputSchema": {"type": "object"}}
+TOOLS = {
+    "bad-tools": [
+        {"name": 7, "inputSchema": {"type": "object"}},
+        {"name": "no schema"},
+        {"inputSchema": {"type": "object"}},
+        {"name": "weird name ☃ " + "x" * 200, "inputSchema": {"type": "object"}, "description": None},
+        {"name": "array", "inputSchema": {"type": "array"}},
+        None,
+        TOOL,
+        TOOL,
+    ],
+}
+
+
+def write(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def reply(message: dict, result: dict) -> None:
+    write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+
+
+def initialize(message: dict) -> None:
+    if MODE == "crash":
+        print("cannot read /etc/secret", file=sys.stderr)
+        sys.exit(3)
+    if MODE == "garbage":
+        write("Welcome to my server!")
+        write('{"half": ')
+        write("[1, 2")
+        write("\x00\xff binary")
+        write('"just a string"')
+    version = message["params"].get("protocolVersion", "2025-06-18")
+    info = {"name": MODE, "version": "1"}
+    reply(message, {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info})
+
+
+def list_tools(message: dict) -> None:
+    if MODE == "silent-list":
+        return
+    if MODE == "slow-list":
+        time.sleep(3)
+    if MODE == "lying-list":
+        reply(message, {"tools": "many", "ttlMs": "long"})
+    elif MODE == "endless-list":
+        reply(message, {"tools": [TOOL], "nextCursor": "again"})
+    else:
+        reply(message, {"tools": TOOLS.get(MODE, [TOOL]), "brackets": None})
+
+
+def call_tool(message: dict) -> None:
+    text = [{"type": "text", "text": json.dumps(message["params"].get("arguments"))}]
+    if MODE == "silent":
+        return
+    if MODE == "slow":
+        time.sleep(2)
+    if MODE == "dies":
+        print("segmentation fault, as it were", file=sys.stderr)
+        os._exit(11)
+    if MODE == "wrong-ids":
+        for id in (message["id"] + 1000, "x", None, True, {}):
+            write(json.dumps({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": "theirs"}]}}))
+    if MODE == "duplicate-keys":
+        write(f'{{"jsonrpc": "2.0", "id": {message["id"]}, "result": {{"content": [], "content": [{{}}]}}}}')
+        return
+    if MODE == "huge":
+        sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {message["id"]}, "result": {{"content": [{{"text": "')
+        for _ in range(100):
+            sys.stdout.write("x" * 1_000_000)
+        write('"}]}}')
+        return
+    if MODE == "lying":
+        reply(message, {"content": "a string"})
+        return
+    if MODE == "no-result":
+        write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": 5}))
+        return
+    if MODE == "odd-type":
+        reply(message, {"resultType": "task", "content": []})
+        return
+    if MODE == "error":
+        write(
+            json.dumps(
+                {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -1234, "message": "no", "data": {"a": 1}}}
+            )
+        )
+        return
+    reply(message, {"content": text})
+
+
+HANDLERS = {"initialize": initialize, "tools/list": list_tools, "tools/call": call_tool}
+
+for line in sys.stdin:
+    received = json.loads(line)
+    if "id" not in received or "method" not in received:
+        continue
+    handler = HANDLERS.get(received["method"])
+    if handler is None:
+        write(json.dumps({"jsonrpc": "2.0", "id": received["id"], "error": {"code": -32601, "message": "unknown"}}))
+    else:
+        handler(received)
