@@ -27,8 +27,8 @@ class MsgspecArguments:
         try:
             self.schema = _arguments_schema(parameters, rest)
             arguments = _struct(parameters, closed=rest is None)
-            self._decode = msgspec.json.Decoder(arguments).decode
-            self._rest = None if rest is None else msgspec.json.Decoder(dict[str, rest]).decode  # type: ignore[valid-type]
+            self._decode = msgspec.json.Decoder(arguments, dec_hook=_as_it_is).decode
+            self._rest = None if rest is None else msgspec.json.Decoder(dict[str, rest], dec_hook=_as_it_is).decode  # type: ignore[valid-type]
         except TypeError as error:
             raise ConfigError(f"{label}: {error}") from None
         self._struct = arguments
@@ -47,7 +47,7 @@ class MsgspecArguments:
     def decode_strings(self, values: Mapping[str, str]) -> dict[str, object]:
         """Texts to keyword arguments."""
         try:
-            arguments = structs.asdict(msgspec.convert(values, self._struct, strict=False))
+            arguments = structs.asdict(msgspec.convert(values, self._struct, strict=False, dec_hook=_as_it_is))
             if self._rest is not None:
                 arguments.update({key: value for key, value in values.items() if key not in self._known})
             return arguments
@@ -65,10 +65,10 @@ class MsgspecResult:
 
     def __init__(self, label: str, annotation: object) -> None:
         try:
-            (schema,), definitions = msgspec.json.schema_components(
-                [cast("type", annotation)], ref_template="#/$defs/{name}"
-            )
-            self._check: Callable[[bytes], object] = msgspec.json.Decoder(cast("type", annotation)).decode
+            (schema,), definitions = _schemas([cast("type", annotation)])
+            self._check: Callable[[bytes], object] = msgspec.json.Decoder(
+                cast("type", annotation), dec_hook=_as_it_is
+            ).decode
         except TypeError as error:
             raise ConfigError(f"{label}: {error}") from None
         self.schema: Schema = {**schema, "$defs": definitions} if definitions else dict(schema)
@@ -90,6 +90,24 @@ def explain(error: Exception) -> str:
     place = (place or "").removeprefix("$").removeprefix(".")
     reason = reason.replace("Object ", "", 1) if reason.startswith("Object ") else reason[:1].lower() + reason[1:]
     return f"{place}: {reason}" if place else reason
+
+
+def _as_it_is(annotation: type, value: object) -> object:
+    """`object` takes any JSON; msgspec knows that by the name of `Any` alone."""
+    if annotation is object:
+        return value
+    raise TypeError(f"{annotation.__name__} has no JSON form")
+
+
+def _any_schema(annotation: type) -> Schema:
+    if annotation is object:
+        # Admits everything; msgspec takes an empty schema for none.
+        return {"title": "Any"}
+    raise NotImplementedError
+
+
+def _schemas(annotations: list[type]) -> tuple[tuple[Schema, ...], Schema]:
+    return msgspec.json.schema_components(annotations, schema_hook=_any_schema, ref_template="#/$defs/{name}")
 
 
 def _plain(value: object) -> object:
@@ -125,7 +143,7 @@ def _arguments_schema(parameters: tuple[Parameter, ...], rest: object) -> Schema
     types = [cast("type", _described(parameter)) for parameter in parameters]
     if rest is not None:
         types.append(cast("type", rest))
-    described, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    described, definitions = _schemas(types)
     properties: dict[str, object] = {}
     for parameter, schema in zip(parameters, described, strict=False):
         properties[parameter.name] = complete_property(parameter, dict(schema))
