@@ -5,56 +5,81 @@ What may live here: prompts and reading answers. What may not: how they travel.
 """
 
 import asyncio
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.prompt import Confirm, Prompt
 
+from trunkline.client.inputs import ElicitAnswer, ElicitRequest, SampleRequest
+from trunkline.client.results import plain
 from trunkline.errors import ConfigError
 
 JSONObject = dict[str, object]
+T = TypeVar("T")
 
 
 class Terminal:
-    """Asks the person at the terminal; questions go to stderr so that the result on stdout stays clean."""
+    """Asks the person at the terminal; questions go to stderr so that the result on stdout stays clean.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    `console` may be one that shows progress: `pause` and `resume` are called around every question.
+    """
 
-    async def elicit(self, params: Mapping[str, object]) -> JSONObject:
-        """Answer `elicitation/create`: a form field by field, or a URL to visit."""
-        return await asyncio.to_thread(self._elicit, params)
+    def __init__(self, console: Console, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self.console = console
+        self._pause = pause
+        self._resume = resume
 
-    async def sample(self, params: Mapping[str, object]) -> JSONObject:
-        """Answer `sampling/createMessage` with what the person types in the model's place."""
-        return await asyncio.to_thread(self._sample, params)
+    async def elicit(self, request: ElicitRequest) -> ElicitAnswer:
+        """Answer a form, field by field."""
+        return await self._ask(lambda: self._form(request))
 
-    async def roots(self) -> list[JSONObject]:
-        """Answer `roots/list` with the current directory."""
-        here = Path.cwd()
-        return [{"uri": here.as_uri(), "name": here.name}]
+    async def open_url(self, request: ElicitRequest) -> ElicitAnswer:
+        """Show the address a server wants visited; it is never opened by itself (client/elicitation, URL mode)."""
+        return await self._ask(lambda: self._visit(request))
 
-    def _elicit(self, params: Mapping[str, object]) -> JSONObject:
-        self.console.print(f"\n[bold]The server asks:[/bold] {escape(str(params.get('message', '')))}")
-        if params.get("mode") == "url":
-            # A URL from another party is shown, never opened (client/elicitation, URL mode: Safe URL Handling).
-            self.console.print(f"It wants you to visit: {escape(str(params.get('url', '')))}")
-            return {"action": "accept" if Confirm.ask("Have you done that?", console=self.console) else "decline"}
-        schema = params.get("requestedSchema")
-        properties = schema.get("properties") if isinstance(schema, Mapping) else None
-        required = schema.get("required", []) if isinstance(schema, Mapping) else []
+    async def sample(self, request: SampleRequest) -> str:
+        """Let the person answer in the model's place."""
+        return await self._ask(lambda: self._answer(request))
+
+    async def roots(self) -> list[Path]:
+        """The current directory is what the server may work on."""
+        return [Path.cwd()]
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        if not sys.stdin.isatty():
+            raise ConfigError("The server asks a question and there is no terminal to answer it on")
+        self._pause()
+        try:
+            return await asyncio.to_thread(question)
+        finally:
+            self._resume()
+
+    def _form(self, request: ElicitRequest) -> ElicitAnswer:
+        self.console.print(f"\n[bold]The server asks:[/bold] {escape(request.message)}")
+        properties, required = request.schema.get("properties"), request.schema.get("required")
         content: JSONObject = {}
-        for name, field in properties.items() if isinstance(properties, Mapping) else ():
-            answer = self._field(str(name), field if isinstance(field, Mapping) else {}, name in required)
+        for name, field in properties.items() if isinstance(properties, dict) else ():
+            needed = isinstance(required, list) and name in required
+            answer = self._field(name, field if isinstance(field, dict) else {}, needed)
             if answer is not None:
-                content[str(name)] = answer
+                content[name] = answer
         if not Confirm.ask("Send this?", default=True, console=self.console):
-            return {"action": "decline"}
-        return {"action": "accept", "content": content}
+            return ElicitAnswer("decline")
+        return ElicitAnswer("accept", content)
+
+    def _visit(self, request: ElicitRequest) -> ElicitAnswer:
+        self.console.print(f"\n[bold]The server asks:[/bold] {escape(request.message)}")
+        self.console.print(f"It wants you to visit: {escape(request.url or '')}")
+        return ElicitAnswer("accept" if Confirm.ask("Have you done that?", console=self.console) else "decline")
+
+    def _answer(self, request: SampleRequest) -> str:
+        self.console.print("\n[bold]The server asks your model:[/bold]")
+        self.console.print_json(data=plain(request.messages))
+        return Prompt.ask("Answer in its place", console=self.console)
 
     def _field(self, name: str, schema: Mapping[str, object], required: bool) -> object:
         label = escape(str(schema.get("title") or name))
@@ -73,23 +98,6 @@ class Terminal:
                 return _typed(text or "", schema, choices)
             except ValueError as error:
                 self.console.print(f"[red]{escape(str(error))}[/red]")
-
-    def _sample(self, params: Mapping[str, object]) -> JSONObject:
-        self.console.print("\n[bold]The server asks your model:[/bold]")
-        self.console.print_json(json.dumps(params.get("messages", [])))
-        text = Prompt.ask("Answer in its place", console=self.console)
-        return {
-            "role": "assistant",
-            "content": {"type": "text", "text": text},
-            "model": "human",
-            "stopReason": "endTurn",
-        }
-
-
-def check_terminal() -> None:
-    """Questions need someone to answer them. Raises `ConfigError` when stdin is not a terminal."""
-    if not sys.stdin.isatty():
-        raise ConfigError("The server asks a question and there is no terminal to answer it on")
 
 
 def _choices(schema: Mapping[str, object]) -> list[str]:

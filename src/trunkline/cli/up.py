@@ -1,0 +1,153 @@
+"""`trunkline up`: serve a configuration, or a trunkline Server."""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.prompt import Prompt
+
+from trunkline.assembly import logs
+from trunkline.assembly.serving import Binding, bind, check_binding, is_loopback, serving, url_of
+from trunkline.assembly.serving import run as run_loop
+from trunkline.assembly.target import classify, load_server
+from trunkline.cli import table
+from trunkline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trunkline.assembly.gateway import Gateway
+    from trunkline.engine.doors import Authenticator
+    from trunkline.portable.model import Input
+    from trunkline.runtime.application import Application
+    from trunkline.transports.http import HTTPTransport
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal ends it."""
+    target = classify(arguments.target)
+    console = Console(stderr=arguments.stdio)
+    live = console.is_terminal and not (arguments.no_table or arguments.stdio)
+    level = arguments.log_level or ("warning" if live else "info")
+    logs.set_up(level, arguments.log_format, table.log_handler(console) if live else None)
+    if target.kind == "server":
+        return run_loop(lambda: _serve_server(arguments, console))
+    if target.kind == "config":
+        return run_loop(lambda: _serve_gateway(arguments, console, live))
+    raise ConfigError(
+        f"`trunkline up` takes a configuration (mcp.json) or a server in Python (server.py), not {arguments.target!r}"
+    )
+
+
+async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
+    server = load_server(arguments.target)
+    application = server.application
+    if arguments.stdio:
+        return await _serve_stdio(application)
+    application.authenticator = _authenticator(arguments) or application.authenticator
+    application.call_timeout = arguments.call_timeout or application.call_timeout
+    async with _listening(arguments, application, server.app) as (url, stopped):
+        _warn_if_open(console, arguments, application)
+        console.print(f"{server.name} is up\n")
+        console.print(table.how_to_use(url, None), soft_wrap=True)
+        await stopped
+    return 0
+
+
+async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool) -> int:
+    from trunkline.assembly.gateway import Gateway, read_gateway
+
+    gateway: Gateway = read_gateway(
+        arguments.target,
+        ask=lambda wanted: _ask(wanted, console),
+        authenticator=_authenticator(arguments),
+        call_timeout=arguments.call_timeout,
+    )
+    if arguments.stdio:
+        return await _serve_stdio(gateway.application)
+    async with _listening(arguments, gateway.application, None) as (url, stopped):
+        _warn_if_open(console, arguments, gateway.application)
+        if live:
+            with table.LiveTable(console, url, gateway.statuses, gateway.suggestion):
+                await stopped
+            return 0
+        await _print_when_settled(console, url, gateway, stopped)
+        await stopped
+    return 0
+
+
+async def _print_when_settled(console: Console, url: str, gateway: "Gateway", stopped: "asyncio.Task[None]") -> None:
+    """Without a live table: say where at once, and how each upstream is once that is known."""
+    console.print(f"endpoint {url}", soft_wrap=True)
+    while not table.settled(gateway.statuses()) and not stopped.done():
+        await asyncio.sleep(0.1)
+    if not stopped.done():
+        console.print(table.upstream_table(gateway.statuses()), soft_wrap=True)
+        console.print(table.how_to_use(url, gateway.suggestion()), soft_wrap=True)
+
+
+async def _serve_stdio(application: "Application") -> int:
+    from trunkline.transports.stdio import serve_stdio
+
+    await serve_stdio(application)
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    arguments: argparse.Namespace, application: "Application", app: "HTTPTransport | None"
+) -> AsyncIterator[tuple[str, "asyncio.Task[None]"]]:
+    from trunkline.transports.guard import Guard
+    from trunkline.transports.http import HTTPTransport
+
+    binding = Binding(arguments.host, arguments.port, arguments.allow_remote)
+    check_binding(binding, authenticated=application.authenticator is not None)
+    if app is None:
+        hosts = [] if is_loopback(arguments.host) else [arguments.host]
+        guard = Guard(
+            allowed_hosts=[*hosts, *arguments.allowed_host],
+            allowed_origins=arguments.allowed_origin,
+            public_url=arguments.public_url,
+            trusted_proxies=arguments.trusted_proxy,
+        )
+        app = HTTPTransport(application, path=arguments.path, guard=guard)
+    listener = bind(binding)
+    async with serving(app, listener) as stopped:
+        yield url_of(listener, app.path), stopped
+
+
+def _authenticator(arguments: argparse.Namespace) -> "Authenticator | None":
+    if not arguments.tokens:
+        return None
+    from trunkline.assembly.tokens import read_tokens
+
+    return read_tokens(arguments.tokens)
+
+
+def _warn_if_open(console: Console, arguments: argparse.Namespace, application: "Application") -> None:
+    if application.authenticator is None and not is_loopback(arguments.host):
+        console.print(
+            f"[bold red]Nobody has to sign in: anyone who can reach {arguments.host} can use every tool here.[/bold red]",
+            soft_wrap=True,
+        )
+
+
+def _ask(wanted: "Input", console: Console) -> str:
+    """Ask for one `${input:…}` of the configuration."""
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"The configuration asks for {wanted.id!r} ({wanted.description or 'no description'}) and there is no "
+            f"terminal to ask on; give it a default, or use ${{env:NAME}} instead"
+        )
+    choices = list(wanted.options) or None
+    answer = Prompt.ask(
+        wanted.description or wanted.id,
+        console=console,
+        password=wanted.password,
+        choices=choices,
+        default=wanted.default,
+        show_default=not wanted.password,
+    )
+    return answer or ""
