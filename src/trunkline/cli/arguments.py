@@ -184,4 +184,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"trunkline {version('trunkline')}\n")
+        print(f"trunkline {version('trunkline')}")
+        parser.exit()
