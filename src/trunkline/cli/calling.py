@@ -13,7 +13,8 @@ from trunkline.assembly.serving import run as run_loop
 from trunkline.cli.asking import Terminal
 from trunkline.cli.pairs import read_pairs
 from trunkline.cli.reach import reach
-from trunkline.client import Client, LogMessage
+from trunkline.client.client import Client
+from trunkline.client.reports import LogMessage
 from trunkline.client.results import CallResult, Content, Contents, plain
 from trunkline.errors import ConfigError
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,9 +10,11 @@ from rich.table import Table
 
 from trunkline.assembly.serving import run as run_loop
 from trunkline.cli.reach import reach, say
-from trunkline.client import Client
-from trunkline.client.results import Tool, plain
+from trunkline.client.client import Client
+from trunkline.client.results import Prompt, Resource, Template, Tool, plain
 from trunkline.errors import MethodNotFound, RemoteError
+
+Entry = Tool | Prompt | Resource | Template
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,18 +31,18 @@ async def _run(arguments: argparse.Namespace) -> int:
         server = await client.server()
         say(f"{server.name} {server.version} · {server.era}, {server.revision}")
         Console().print(_table(arguments.what, entries))
-        say(f"{len(entries)} {arguments.what}")
+        say(f"{len(entries)} {arguments.what if len(entries) != 1 else arguments.what.removesuffix('s')}")
     return 0
 
 
-async def _fetch(client: Client, what: str) -> list[object]:
+async def _fetch(client: Client, what: str) -> list[Entry]:
     """All entries of a kind; a server that does not have the kind has none."""
-    lists = {
+    lists: dict[str, tuple[Callable[[], Awaitable[Sequence[Entry]]], ...]] = {
         "tools": (client.tools,),
         "prompts": (client.prompts,),
         "resources": (client.resources, client.templates),
     }
-    entries: list[object] = []
+    entries: list[Entry] = []
     for fetch in lists[what]:
         try:
             entries += await fetch()
@@ -50,7 +52,7 @@ async def _fetch(client: Client, what: str) -> list[object]:
     return entries
 
 
-def _table(what: str, entries: Iterable[object]) -> Table:
+def _table(what: str, entries: Iterable[Entry]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     table.add_column(
         {"tools": "tool", "prompts": "prompt", "resources": "resource"}[what], style="cyan", overflow="fold"
@@ -59,24 +61,23 @@ def _table(what: str, entries: Iterable[object]) -> Table:
         table.add_column("arguments", overflow="fold")
     table.add_column("description", overflow="fold")
     for entry in entries:
-        table.add_row(*_row(what, entry))
+        table.add_row(*_row(entry))
     return table
 
 
-def _row(what: str, entry: object) -> list[str]:
-    title = getattr(entry, "uri", None) or getattr(entry, "uri_template", None) or getattr(entry, "name", "")
-    described = getattr(entry, "description", None) or getattr(entry, "title", None) or ""
-    summary = str(described).strip().split("\n", 1)[0]
-    if what == "resources":
-        return [escape(str(title)), escape(summary)]
-    return [escape(str(title)), escape(" ".join(_arguments(entry))), escape(summary)]
+def _row(entry: Entry) -> list[str]:
+    summary = escape((entry.description or entry.title or "").strip().split("\n", 1)[0])
+    if isinstance(entry, Resource):
+        return [escape(entry.uri), summary]
+    if isinstance(entry, Template):
+        return [escape(entry.uri_template), summary]
+    return [escape(entry.name), escape(" ".join(_arguments(entry))), summary]
 
 
-def _arguments(entry: object) -> list[str]:
+def _arguments(entry: Tool | Prompt) -> list[str]:
     """`name:type` of each argument, with `?` where it may be left out."""
     if not isinstance(entry, Tool):
-        given = getattr(entry, "arguments", [])
-        return [f"{argument.name}{'' if argument.required else '?'}" for argument in given]
+        return [f"{argument.name}{'' if argument.required else '?'}" for argument in entry.arguments]
     properties, required = entry.input_schema.get("properties"), entry.input_schema.get("required")
     if not isinstance(properties, Mapping):
         return []

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli.asking import Terminal
-from trunkline.client import Client
+from trunkline.client.client import Client
 from trunkline.errors import ConfigError
 
 

@@ -129,7 +129,7 @@ def _authenticator(arguments: argparse.Namespace) -> "Authenticator | None":
 def _warn_if_open(console: Console, arguments: argparse.Namespace, application: "Application") -> None:
     if application.authenticator is None and not is_loopback(arguments.host):
         console.print(
-            f"[bold red]Nobody has to sign in: anyone who can reach {arguments.host} can use every tool here.[/bold red]",
+            f"[bold red]Nobody signs in: anyone who can reach {arguments.host} can use every tool here.[/bold red]",
             soft_wrap=True,
         )
 
