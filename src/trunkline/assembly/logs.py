@@ -29,8 +29,8 @@ def set_up(level: str, format: LogFormat = "text", handler: logging.Handler | No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Their access lines repeat ours, without the request's id.
-    for noisy in ("uvicorn.access", "aiohttp.access", "asyncio"):
+    # Their lines repeat ours, without the request's id.
+    for noisy in ("uvicorn", "uvicorn.error", "aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

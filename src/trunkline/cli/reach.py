@@ -10,9 +10,11 @@ import os
 import sys
 from collections.abc import AsyncIterator
 
+from trunkline.assembly import logs
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli.asking import Terminal
 from trunkline.client.client import Client
+from trunkline.client.targets import TargetLike
 from trunkline.errors import ConfigError
 
 
@@ -22,25 +24,26 @@ async def reach(arguments: argparse.Namespace, terminal: Terminal | None = None)
 
     Raises `ConfigError` for a target or header that is none, `TransportError` when it cannot be reached.
     """
+    # What an upstream does is told in one line each; its whole story is for `trunkline up`.
+    logs.set_up("error")
     target = classify(arguments.target)
     async with contextlib.AsyncExitStack() as stack:
-        where: object = target.value
+        where: TargetLike = target.value
         if target.kind == "server":
             where = load_server(target.value)
         elif target.kind == "config":
-            from trunkline.assembly.gateway import gateway_for_one
+            from trunkline.assembly.gateway import running_gateway
 
-            where = await stack.enter_async_context(gateway_for_one(target.value))
+            where = await stack.enter_async_context(running_gateway(target.value, tell=say))
         headers = _headers(arguments) if target.kind == "url" else None
         client = Client(
-            where,  # type: ignore[arg-type]
+            where,
             headers=headers,
             timeout=arguments.timeout,
             elicit=terminal.elicit if terminal else None,
             open_url=terminal.open_url if terminal else None,
             sample=terminal.sample if terminal else None,
             roots=terminal.roots if terminal else None,
-            on_stderr=None,
         )
         yield await stack.enter_async_context(client)
 

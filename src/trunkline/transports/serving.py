@@ -6,6 +6,7 @@ What may live here: the HTTP server's settings. What may not: what is served, wh
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from ipaddress import ip_address
@@ -17,6 +18,9 @@ from trunkline.errors import ConfigError
 from trunkline.transports.asgi import ASGIApp
 
 T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ask for a graceful end; a second one of the first kind does not wait for calls."""
 
 
 class Binding(Struct, frozen=True):
@@ -82,6 +86,11 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asynci
         server_header=False,
     )
     server = uvicorn.Server(config)
+    # uvicorn would send itself the signal again once it has drained, and so skip what is closed after it.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, server.handle_exit, number, None)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started and not task.done():
@@ -92,6 +101,8 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asynci
     finally:
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 def run(main: Callable[[], Coroutine[object, object, T]]) -> T:

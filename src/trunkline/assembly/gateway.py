@@ -1,0 +1,150 @@
+"""A configuration file becomes a gateway.
+
+What it is for: read, fill in, federate; one broken entry is shown and holds up nobody.
+What may live here: that path, and what an operator asks of the running gateway.
+What may not: serving it, drawing it.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from trunkline.assembly.logs import CallLog
+from trunkline.engine.doors import Authenticator
+from trunkline.engine.engine import Engine
+from trunkline.errors import ConfigError
+from trunkline.gateway import Federation, UpstreamStatus
+from trunkline.portable.interpolate import Answers, Ask, resolve
+from trunkline.portable.model import Document, Entry, Problem
+from trunkline.portable.read import read_document
+from trunkline.runtime.application import Application
+
+_UNSETTLED = frozenset({"starting", "stopped"})
+
+
+class Gateway:
+    """A gateway over one configuration.
+
+    Attributes:
+        application: what transports serve.
+        federation: the provider under it.
+        problems: entries that could not be used.
+        name: for people.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        entries: list[Entry],
+        problems: list[Problem],
+        *,
+        authenticator: Authenticator | None = None,
+        call_timeout: float | None = None,
+    ) -> None:
+        self.name = document.path
+        self.problems = problems
+        self.federation = Federation(entries, info={"name": "trunkline", "version": version("trunkline")})
+        self.application = Application(
+            Engine(self.federation, observer=CallLog()), authenticator=authenticator, call_timeout=call_timeout
+        )
+        self._read_at = time.time()
+
+    def statuses(self) -> list[UpstreamStatus]:
+        """A row for each entry of the configuration, broken ones last."""
+        broken = [
+            UpstreamStatus(problem.server or "(the file)", "", "failed", self._read_at, error=problem.message)
+            for problem in self.problems
+        ]
+        return [*self.federation.statuses(), *broken]
+
+    def settled(self) -> bool:
+        """Whether every upstream has answered or failed at least once."""
+        return not any(
+            status.state in _UNSETTLED or (status.state == "ready" and status.tools is None)
+            for status in self.federation.statuses()
+        )
+
+    def suggestion(self) -> str | None:
+        """A tool that can be called without arguments, for someone's first call; None while there is none."""
+        tools = self.federation.catalog.page("tools", None).get("tools")
+        for tool in tools if isinstance(tools, list) else ():
+            if _needs_nothing(tool):
+                return str(tool["name"])
+        return None
+
+
+def read_gateway(
+    path: str,
+    *,
+    ask: Ask | None = None,
+    authenticator: Authenticator | None = None,
+    call_timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Gateway:
+    """Read a configuration, of any client, and make the gateway over it; nothing is started.
+
+    Parameters:
+        path: the file.
+        ask: asks the person for an `${input:…}`; each is asked for once.
+        environment: what `${VAR}` stands for; by default this process's.
+
+    Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
+    """
+    document = read_document(path, collect=True)
+    answers = Answers(document.inputs, ask)
+    entries: list[Entry] = []
+    problems = list(document.problems)
+    for entry in document.entries:
+        if entry.disabled:
+            entries.append(entry)
+            continue
+        try:
+            known = os.environ if environment is None else environment
+            entries.append(resolve(entry, known, answers, _workspace(path)))
+        except ConfigError as error:
+            problems.append(Problem(entry.name, str(error)))
+    if not entries and not problems:
+        raise ConfigError(f"{path} names no server")
+    return Gateway(document, entries, problems, authenticator=authenticator, call_timeout=call_timeout)
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(
+    path: str, *, ask: Ask | None = None, tell: Callable[[str], None], patience: float = 60.0
+) -> AsyncIterator[Gateway]:
+    """A gateway for one command: started, and waited for until every upstream is up or known not to be.
+
+    Parameters:
+        tell: takes a line about each upstream that is missing.
+        patience: seconds to wait for slow ones.
+    """
+    gateway = read_gateway(path, ask=ask)
+    await gateway.application.start()
+    try:
+        deadline = time.monotonic() + patience
+        while not gateway.settled() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for status in gateway.statuses():
+            if status.state not in ("ready", "disabled"):
+                tell(f"{status.name}: {status.state.replace('_', ' ')}: {status.error or 'no answer yet'}")
+        yield gateway
+    finally:
+        await gateway.application.stop(drain=0)
+
+
+def _workspace(path: str) -> Path:
+    """The folder `${workspaceFolder}` means: where the file lies, or the project whose editor folder holds it."""
+    folder = Path(path).resolve().parent
+    return folder.parent if folder.name in (".vscode", ".cursor", ".roo", ".gemini") else folder
+
+
+def _needs_nothing(tool: object) -> bool:
+    if not isinstance(tool, dict):
+        return False
+    schema, hints = tool.get("inputSchema"), tool.get("annotations")
+    destructive = isinstance(hints, dict) and hints.get("destructiveHint") is True
+    return isinstance(schema, dict) and not schema.get("required") and not destructive
