@@ -28,7 +28,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(VENV) $(NODE) ## run the gateway over the sample mcp.json (MCP=path for your own)
-	@$(if $(MCP),trunkline up "$(MCP)",examples/up.sh)
+	@$(if $(MCP),.venv/bin/trunkline up "$(MCP)",examples/up.sh)
 
 test: $(VENV) $(NPM) $(PEERS) ## run every test
 	@$(PY) -m pytest --durations=10 $(ARGS)
