@@ -267,3 +267,51 @@ async def test_a_sync_tool_may_change_the_list(server: Server) -> None:
     await call(server, "grow")
 
     assert text(await call(server, "grown")) == "1"
+
+
+async def post(app: object, path: str) -> tuple[int, bytes]:
+    """One call of `one` through an ASGI application."""
+    body = CALL.replace(b'"name":"add","arguments":{"a":1,"b":2}', b'"name":"one"')
+    names = {b"host": b"localhost", b"content-type": b"application/json"}
+    names |= {b"accept": b"application/json, text/event-stream", b"mcp-protocol-version": b"2026-07-28"}
+    names |= {b"mcp-method": b"tools/call", b"mcp-name": b"one"}
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http"}
+    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "app": app}
+    scope |= {"headers": list(names.items()), "client": ("127.0.0.1", 1), "server": ("localhost", 80)}
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)  # type: ignore[operator]
+    return int(str(sent[0]["status"])), b"".join(bytes(part.get("body", b"")) for part in sent)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("host", ["starlette", "fastapi"])
+async def test_the_app_can_be_mounted(server: Server, host: str) -> None:
+    server.tool(one)
+    stopped: list[str] = []
+
+    @server.on_stop
+    async def stop() -> None:
+        stopped.append("stopped")
+
+    if host == "starlette":
+        from starlette.applications import Starlette
+
+        app = Starlette(lifespan=server.lifespan)
+    else:
+        from fastapi import FastAPI
+
+        app = FastAPI(lifespan=server.lifespan)
+    app.mount("/weather", server.app)
+
+    async with app.router.lifespan_context(app):
+        answers = [await post(app, path) for path in ("/weather/mcp", "/weather/", "/weather/other")]
+
+    assert [status for status, _ in answers] == [200, 200, 404]
+    assert b'"text":"1"' in answers[0][1]
+    assert stopped == ["stopped"]

@@ -5,8 +5,8 @@ What may live here: options, start and stop, ways to run.
 What may not: registration (that is `Registry`), how requests are answered, bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, TypeVar
 
 from trunkline.engine.doors import (
@@ -133,6 +133,18 @@ class Server(Registry):
         """Run an async function when the server stops, if it ever started; the last one registered runs first."""
         self.provider.on_stop.append(hook)
         return hook
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Start and stop with a host that mounts `app`; hosts pass themselves, which is ignored.
+
+        Starlette(routes=[Mount("/weather", app=server.app)], lifespan=server.lifespan)
+        """
+        await self.application.start()
+        try:
+            yield
+        finally:
+            await self.application.stop()
 
     def run(
         self,
