@@ -467,6 +467,32 @@ def test_one_small_keeper_serves_all_children(run: Run[object]) -> None:
     run(main())
 
 
+ADOPTING = """
+import asyncio, ctypes, os, sys
+from trunkline.client.process import ChildProcess
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+async def main():
+    child = await ChildProcess.start(sys.executable, ["-c", {code!r}, {folder!r}, "3"])
+    await child.read_line()
+    await child.close()
+    print("up", flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+async def test_orphans_handed_to_us_as_process_1_of_a_container_are_reaped(tmp_path: Path) -> None:
+    parent = await start_parent(ADOPTING.format(code=CLAN, folder=str(tmp_path)))
+    assert parent.stdout is not None
+    assert await parent.stdout.readline() == b"up\n"
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(pids) == 3
+    assert [state(pid) for pid in pids] == ["", "", ""]
+    parent.kill()
+    await parent.wait()
+
+
 # --- pure parts -------------------------------------------------------------------------------------------------------
 
 
