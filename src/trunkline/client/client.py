@@ -308,11 +308,9 @@ class Client:
             )
 
         result = await rounds.complete(method, stamped, send, self._handlers.answer, self._rounds)
-        return self._kept(method, params, result)
-
-    def _kept(self, method: str, params: Mapping[str, object], result: JsonObject) -> JsonObject:
-        self._cache.put(method, params, result)
-        return result
+        plain = {key: results.plain(value) for key, value in result.items()}
+        self._cache.put(method, params, plain)
+        return plain
 
     def _meta(
         self,

@@ -95,6 +95,8 @@ class Connection:
     async def _second_chance(self, peer: Peer, error: Exception, repeatable: bool) -> float | None:
         """Seconds to wait before the request is sent again, or None when it must not be."""
         if isinstance(error, RemoteError):
+            if error.remote_status in _BUSY:
+                return random.uniform(0.3, 1)  # noqa: S311
             return 0.0 if await self._era_changed(peer, error) else None
         if isinstance(error, HttpFailure):
             if error.status in _BUSY:
@@ -119,9 +121,14 @@ class Connection:
             if self._peer is not peer:
                 return True
             self._approach.memory.forget(self.target.key)
-            await self._leave()
-            self._peer = await self._approach_target()
-            return self._peer.era != peer.era
+            fresh = await self._approach_target()
+            if fresh.era == peer.era and not _is_duplex(peer):
+                # The answer meant something else; other requests go on undisturbed.
+                await fresh.close()
+                return False
+            self._peer = fresh
+            await peer.close()
+            return True
 
     async def _approach_target(self) -> Peer:
         peer = await self.target.meet(self._approach)
@@ -136,8 +143,11 @@ class Connection:
 
 
 def _gone(peer: Peer) -> bool:
-    channel = peer.channel if isinstance(peer, BasePeer) else None
-    return isinstance(channel, DuplexChannel) and channel.ended
+    return isinstance(peer, BasePeer) and isinstance(peer.channel, DuplexChannel) and peer.channel.ended
+
+
+def _is_duplex(peer: Peer) -> bool:
+    return isinstance(peer, BasePeer) and peer.channel.duplex
 
 
 def _retry_after(failure: HttpFailure) -> float | None:

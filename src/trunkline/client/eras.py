@@ -4,6 +4,7 @@ What it is for: find out as the specification says, remember it, and hand out th
 What may live here: probing and its memory. What may not: anything after the connection is made.
 """
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -90,12 +91,19 @@ async def meet_http(
 
     Raises `TransportError` (also `HttpFailure`, for example 401) or `RemoteError`.
     """
-    channel = HttpChannel(url, session, headers)
     known = approach.memory.get(url)
-    if sse or (known is not None and known.sse):
+    if sse:
         return await _meet_sse(url, session, approach, headers)
-    if approach.era != "legacy" and (known is None or known.era == "modern"):
-        peer = await _try_modern(channel, url, approach, known)
+    if known is not None and known.era == "legacy" and approach.era != "modern":
+        # What is remembered may be out of date: then the server is probed like a new one.
+        with contextlib.suppress(HttpFailure, RemoteError, InvalidAnswer):
+            if known.sse:
+                return await _meet_sse(url, session, approach, headers)
+            channel = HttpChannel(url, session, headers)
+            return await _meet_legacy(channel, url, approach, channel.name)
+    channel = HttpChannel(url, session, headers)
+    if approach.era != "legacy":
+        peer = await _try_modern(channel, url, approach, approach.memory.get(url))
         if peer is not None:
             return peer
     try:
@@ -124,10 +132,13 @@ async def meet_duplex(
     async def fresh() -> DuplexChannel:
         return DuplexChannel(await open_link(), key, on_garbage)
 
-    channel = await fresh()
     known = approach.memory.get(key)
-    if approach.era == "legacy" or (approach.era is None and known is not None and known.era == "legacy"):
-        return await _meet_legacy(channel, key, approach, key)
+    if approach.era == "legacy":
+        return await _meet_legacy(await fresh(), key, approach, key)
+    if known is not None and known.era == "legacy" and approach.era is None:
+        with contextlib.suppress(RemoteError, InvalidAnswer):
+            return await _meet_legacy(await fresh(), key, approach, key)
+    channel = await fresh()
     peer = await _try_modern(channel, key, approach, None)
     if peer is not None:
         return peer

@@ -6,7 +6,7 @@ What may live here: HTTP and framing. What may not: eras, sessions, retries, JSO
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from urllib.parse import urljoin, urlsplit
 
@@ -36,7 +36,7 @@ def new_session() -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=_NO_TIMEOUT,
-        skip_auto_headers=("User-Agent",),
+        headers={"User-Agent": "trunkline"},
     )
 
 
@@ -85,7 +85,7 @@ class HttpChannel:
     async def exchange(self, call: Call) -> Body:
         """POST a request and read its response; an event stream is closed when the caller is cancelled."""
         async with self._open("POST", self._post_headers + call.sent_headers, call.body) as response:
-            call.status, call.headers = response.status, _lower(response.headers)
+            call.status, call.headers = response.status, response.headers
             if response.status < 300 and response.content_type == "text/event-stream":
                 return await self._follow(response, call)
             return await self._answer(response, await self._read(response), call)
@@ -170,7 +170,7 @@ class HttpChannel:
                 f"{self.name} redirects to another origin, {'://'.join(map(str, origin(location)[:2]))}: "
                 "use that address if you trust it",
                 response.status,
-                _lower(response.headers),
+                response.headers,
             )
         self.url = location
 
@@ -234,7 +234,7 @@ class HttpChannel:
 
     def _failure(self, response: aiohttp.ClientResponse) -> HttpFailure:
         what = f"{self.name} answered {response.status} {response.reason or ''}".rstrip()
-        return HttpFailure(what + _ADVICE.get(response.status, ""), response.status, _lower(response.headers))
+        return HttpFailure(what + _ADVICE.get(response.status, ""), response.status, response.headers)
 
 
 _ADVICE = {
@@ -244,10 +244,6 @@ _ADVICE = {
     429: ": too many requests, try again later",
     503: ": try again later",
 }
-
-
-def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _reason(error: BaseException) -> str:

@@ -182,8 +182,13 @@ class LegacyPeer(BasePeer):
 
     async def _follow(self, uri: str) -> None:
         self._followed[uri] = self._followed.get(uri, 0) + 1
-        if self._followed[uri] == 1:
+        if self._followed[uri] > 1:
+            return
+        try:
             await self.request("resources/subscribe", {"uri": uri})
+        except BaseException:
+            self._followed.pop(uri, None)
+            raise
 
     async def _unfollow(self, uri: str) -> None:
         self._followed[uri] -= 1

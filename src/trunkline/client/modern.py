@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping
 
-from trunkline.client.channel import Channel, Headers, OnNotification, OnRequest, Params
+from trunkline.client.channel import Body, Channel, Headers, OnNotification, OnRequest, Params
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
 from trunkline.errors import (
     HeaderMismatch,
@@ -112,6 +112,10 @@ class ModernPeer(BasePeer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def answer(self, message: Body, handler: OnRequest | None) -> None:
+        """A modern server must not send requests (Receiving Messages): nothing is answered."""
+        _log.warning("%s sent a request, which this protocol version does not allow", self.name)
 
     async def _subscribed(self, notifications: Mapping[str, object], inbox: Inbox) -> None:
         async def take(method: str, params: dict[str, object]) -> None:

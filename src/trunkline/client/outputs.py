@@ -6,7 +6,7 @@ What may live here: the schemas, compiled when first needed. What may not: reque
 
 import logging
 
-from trunkline.client.results import CallResult, Tool, plain
+from trunkline.client.results import CallResult, Tool
 from trunkline.errors import InvalidAnswer
 from trunkline.protocol.schema import Validator, compile_schema, violations
 
@@ -38,9 +38,9 @@ class Outputs:
         validator = self._validator(name)
         if validator is None:
             return
-        value = plain(result.structured)
-        if not validator.is_valid(value):
-            raise InvalidAnswer(f"The tool {name} broke its output schema: {'; '.join(violations(validator, value))}")
+        if not validator.is_valid(result.structured):
+            reasons = "; ".join(violations(validator, result.structured))
+            raise InvalidAnswer(f"The tool {name} broke its output schema: {reasons}")
 
     def _validator(self, name: str) -> Validator | None:
         if name not in self._validators:
@@ -53,7 +53,7 @@ def _compiled(tool: Tool) -> Validator | None:
     if tool.output_schema is None:
         return None
     try:
-        return compile_schema(plain(tool.output_schema))
+        return compile_schema(tool.output_schema)
     except ValueError as error:
         _log.warning("The output schema of %s is not used: %s", tool.name, error)
         return None

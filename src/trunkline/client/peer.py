@@ -154,6 +154,8 @@ class BasePeer:
 
     async def perform(self, call: Call, timeout: float | None, maximum: float) -> Body:
         """Send a request and wait for its response message, under its time limits."""
+        if timeout is not None:
+            timeout = min(timeout, maximum)
         call.idle = timeout or 0.0
         try:
             async with asyncio.timeout(timeout) as call.deadline:

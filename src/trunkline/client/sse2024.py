@@ -48,7 +48,7 @@ class SseLink:
                 self._stack.callback(response.close)
                 if response.status != 200 or response.content_type != "text/event-stream":
                     what = f"The server answered GET with {response.status} and no event stream"
-                    raise HttpFailure(what, response.status, {k.lower(): v for k, v in response.headers.items()})
+                    raise HttpFailure(what, response.status, response.headers)
                 self._events = self._read(response)
                 event = await anext(self._events, None)
         except TimeoutError:
@@ -78,7 +78,7 @@ class SseLink:
             ) as response:
                 if response.status >= 300:
                     what = f"The server answered a POST with {response.status}"
-                    raise HttpFailure(what, response.status, {k.lower(): v for k, v in response.headers.items()})
+                    raise HttpFailure(what, response.status, response.headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise TransportError(f"The message could not be sent: {error}", delivered=False) from error
         except (aiohttp.ClientError, OSError) as error:
