@@ -485,12 +485,12 @@ asyncio.run(main())
 async def test_orphans_handed_to_us_as_process_1_of_a_container_are_reaped(tmp_path: Path) -> None:
     parent = await start_parent(ADOPTING.format(code=CLAN, folder=str(tmp_path)))
     assert parent.stdout is not None
-    assert await parent.stdout.readline() == b"up\n"
-    pids = [int(path.name) for path in tmp_path.iterdir()]
-    assert len(pids) == 3
-    assert [state(pid) for pid in pids] == ["", "", ""]
-    parent.kill()
-    await parent.wait()
+    try:
+        assert await parent.stdout.readline() == b"up\n"
+        assert [state(int(path.name)) for path in tmp_path.iterdir()] == ["", "", ""]
+    finally:
+        parent.kill()
+        await parent.wait()
 
 
 # --- pure parts -------------------------------------------------------------------------------------------------------
