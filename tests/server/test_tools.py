@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import enum
+import functools
 import logging
+from collections.abc import Callable
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 import jsonschema
@@ -270,6 +272,10 @@ async def test_a_timeout_inside_a_tool_is_the_tools_own_failure(server: Server) 
         (list[Person], [{"name": "Ada"}], '[{"name":"Ada","age":1}]', {"result": [{"name": "Ada", "age": 1}]}),
         (int | None, None, "null", {"result": None}),
         (object, {"a": (1, 2)}, '{"a":[1,2]}', None),
+        (list[object], [Text("block"), 1], "block", None),
+        (dict[str, object], {"a": None}, '{"a":null}', {"a": None}),
+        (Literal["a", "b"], "a", "a", {"result": "a"}),
+        (Colour, Colour.RED, '"red"', {"result": "red"}),
     ],
 )
 async def test_return_values_become_text_and_structured_content(
@@ -474,3 +480,33 @@ async def test_answers_that_come_before_the_question_are_used(server: Server) ->
     }
 
     assert text(await request(server, "tools/call", params, capabilities={"elicitation": {}})) == "Hello, Ada"
+
+
+async def test_anything_that_can_be_called_can_be_a_tool(server: Server) -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.count = 0
+
+        async def up(self, by: int = 1) -> int:
+            self.count += by
+            return self.count
+
+        async def __call__(self, by: int) -> int:
+            return await self.up(by)
+
+    def hidden(function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def wrapper(**arguments: object) -> object:
+            return function(**arguments)
+
+        return wrapper
+
+    counter = Counter()
+    server.tool(counter.up)
+    server.tool(name="instance")(counter)
+    server.tool(name="partial")(functools.partial(counter.up, by=5))
+    server.tool(name="hidden")(hidden(counter.up))
+    server.tool(name="hidden-inline", inline=True)(hidden(counter.up))
+
+    calls = [("up", {}), ("instance", {"by": 2}), ("partial", {}), ("hidden", {}), ("hidden-inline", {"by": 3})]
+    assert [text(await call(server, name, arguments)) for name, arguments in calls] == ["1", "3", "8", "9", "12"]

@@ -8,6 +8,7 @@ What may not: what arguments and results mean.
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from types import CoroutineType
 from typing import cast
 
 from trunkline.errors import DeadlineExceeded
@@ -32,11 +33,14 @@ def caller(function: Function, signature: Signature, pool: WorkerPool, inline: b
 
 
 async def _inline(function: Function, /, **arguments: object) -> object:
-    return function(**arguments)
+    value = function(**arguments)
+    return await value if isinstance(value, CoroutineType) else value
 
 
 async def _on_thread(pool: WorkerPool, function: Function, /, **arguments: object) -> object:
-    return await pool.run(partial(function, **arguments))
+    value = await pool.run(partial(function, **arguments))
+    # A decorator may hide an async function behind a plain one.
+    return await value if isinstance(value, CoroutineType) else value
 
 
 async def _limited(call: Call, seconds: float, /, **arguments: object) -> object:

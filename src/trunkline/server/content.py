@@ -6,7 +6,6 @@ What may not: deciding what a plain return value becomes (that is `results`).
 """
 
 import base64
-import mimetypes
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -75,6 +74,9 @@ class _Media(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{type(self).__name__} needs data or a path")
             data = Path(self.path).read_bytes()
         if mime_type is None and self.path is not None:
+            # Imported here: few servers guess.
+            import mimetypes
+
             mime_type = mimetypes.guess_type(str(self.path))[0]
         if mime_type is None:
             raise ConfigError(f"{type(self).__name__} needs a mime_type, for example {kind}/...")

@@ -5,8 +5,8 @@ What may live here: encoders made once for each tool.
 What may not: arguments, calling.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, get_args, get_origin
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -17,6 +17,8 @@ from trunkline.server.codec import InvalidArguments, ResultCodec, Schema, result
 from trunkline.server.codec_msgspec import encode
 from trunkline.server.content import CONTENT_TYPES, Block, ToolResult
 from trunkline.server.signature import REQUIRED
+
+_ANYTHING = (object, Any)
 
 Finish = Callable[[object], Result]
 """Turns what a tool returned into its result."""
@@ -153,9 +155,10 @@ def _describes_data(annotation: object) -> bool:
     """Whether a return type is data of a known shape, rather than text or content."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
-    if annotation in (REQUIRED, None, type(None), str, bytes, object) or annotation is ToolResult:
+    if annotation in (REQUIRED, None, type(None), str, bytes, list, tuple, *_ANYTHING):
         return False
-    if str(annotation) in ("typing.Any", "list", "<class 'list'>", "<class 'tuple'>"):
+    if get_origin(annotation) in (list, tuple, Sequence) and any(item in _ANYTHING for item in get_args(annotation)):
+        # Content may stand among the items.
         return False
     return not any(member in (*CONTENT_TYPES, ToolResult) for member in _members(annotation))
 
