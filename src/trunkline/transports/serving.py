@@ -84,6 +84,8 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asynci
         timeout_graceful_shutdown=10,
         # The Date header is the server's business; its name and version are nobody's.
         server_header=False,
+        # Which proxies may speak for a client is the guard's to say.
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     # uvicorn would send itself the signal again once it has drained, and so skip what is closed after it.
