@@ -133,28 +133,38 @@ def _behaviour(server: Server) -> None:
 
 
 def _changes(server: Server) -> None:
+    present: set[str] = set()
+
     @server.tool
     async def test_trigger_tool_change() -> str:
-        """Change the list of tools and change it back."""
+        """Add a tool to the list, or take it away again: what is listed differs after every call."""
 
-        def passing() -> str:
-            """Not here to stay."""
-            return "passing"
+        def come_and_go() -> str:
+            """Here for a while."""
+            return "here"
 
-        server.add_tool(passing)
-        server.remove_tool("passing")
+        if "tool" in present:
+            present.remove("tool")
+            server.remove_tool("come_and_go")
+        else:
+            present.add("tool")
+            server.add_tool(come_and_go)
         return "The list of tools changed"
 
     @server.tool
     async def test_trigger_prompt_change() -> str:
-        """Change the list of prompts and change it back."""
+        """Add a prompt to the list, or take it away again."""
 
-        def passing_prompt() -> str:
-            """Not here to stay."""
-            return "passing"
+        def come_and_go_prompt() -> str:
+            """Here for a while."""
+            return "here"
 
-        server.prompt(passing_prompt)
-        server.remove_prompt("passing_prompt")
+        if "prompt" in present:
+            present.remove("prompt")
+            server.remove_prompt("come_and_go_prompt")
+        else:
+            present.add("prompt")
+            server.prompt(come_and_go_prompt)
         return "The list of prompts changed"
 
 

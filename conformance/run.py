@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ RESULT = suite.ROOT / "build/conformance.json"
 # Wires with a requirement set, and the older ones, of which everything that applies is run.
 REVISIONS = ("2025-11-25", "2026-07-28")
 OLDER = ("2025-03-26", "2025-06-18")
+MODERN = "2026-07-28"
 # Measures how long the client waits, so nothing else may run beside it.
 TIMED = "sse-retry"
 # The scenarios that need a client which can sign in.
@@ -69,8 +71,15 @@ def _arguments() -> argparse.Namespace:
 
 def _jobs(options: argparse.Namespace) -> list[Job]:
     """Everything there is to run, whole legs first."""
-    wires = (*REVISIONS, *OLDER)
-    found = [Job(f"server/{wire} direct pending/{wire} extension/", _server_job(wire, options.url)) for wire in wires]
+    found = []
+    for wire in (*REVISIONS, *OLDER):
+        key = f"server/{wire} direct pending/{wire} extension/"
+        found.append(Job(key, _server_job(wire, Leg("", "direct"), subjects.direct, options.url)))
+    if not options.url:
+        for wire in REVISIONS:
+            leg = Leg("", "gateway", upstream=MODERN)
+            key = f"server/{wire} gateway over {MODERN} pending/{wire} extension/"
+            found.append(Job(key, _server_job(wire, leg, subjects.through_gateway, None)))
     for wire in REVISIONS:
         for name in suite.listed("client", wire):
             if fnmatch(name, options.scenario) and not fnmatch(name, SIGN_IN):
@@ -79,12 +88,16 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     return found
 
 
-def _server_job(wire: str, url: str | None) -> Callable[[Path], Iterable[Leg]]:
+def _server_job(
+    wire: str, way: Leg, start: Callable[[Path], AbstractContextManager[str]], url: str | None
+) -> Callable[[Path], Iterable[Leg]]:
+    """A whole server leg; `way` says how the server is reached, `start` makes it so, `url` is one that runs already."""
+
     def run(folder: Path) -> Iterator[Leg]:
-        with nullcontext(url) if url else subjects.fixture(folder) as endpoint:
+        with nullcontext(url) if url else start(folder) as endpoint:
             outcomes = suite.server(endpoint, wire, folder, whole_set=wire in REVISIONS)
         for scenario, outcome in outcomes.items():
-            yield Leg(_leg("server", wire, scenario), scenarios={scenario: outcome})
+            yield replace(way, name=_leg("server", wire, scenario), scenarios={scenario: outcome})
 
     return run
 
@@ -143,8 +156,12 @@ def _merged(parts: list[Leg]) -> list[Leg]:
 
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    with nullcontext(str(keep.absolute())) if keep else tempfile.TemporaryDirectory() as name:
-        yield Path(name)
+    """Where a run puts what it writes: a new folder inside `keep`, or one that is gone afterwards."""
+    if keep is None:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+    else:
+        yield keep.absolute() / time.strftime("%Y-%m-%d-%H-%M-%S")
 
 
 if __name__ == "__main__":

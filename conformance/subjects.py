@@ -1,4 +1,4 @@
-"""What the suite is run against: our fixture server as a process of its own, on a free port of the loopback."""
+"""What the suite is run against: the fixtures, each a process of its own on a free port of the loopback."""
 
 import socket
 import subprocess
@@ -15,24 +15,32 @@ START_SECONDS = 20.0
 
 
 @contextmanager
-def fixture(folder: Path) -> Iterator[str]:
-    """The fixture server under uvicorn with httptools and uvloop; gives the URL of its endpoint."""
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "conformance.server:app", "--port", str(port), "--log-level", "info"]
-    with process([*command, "--http", "httptools", "--loop", "uvloop"], port, folder / "server.log"):
-        yield f"http://127.0.0.1:{port}/mcp"
+def direct(folder: Path) -> Iterator[str]:
+    """The fixture server; gives the URL of its endpoint."""
+    with _serving("conformance.server:app", folder / "server.log") as url:
+        yield url
 
 
 @contextmanager
-def process(command: list[str], port: int, log: Path) -> Iterator[None]:
-    """A server process which listens on a port before the body runs, and is gone after it."""
+def through_gateway(folder: Path) -> Iterator[str]:
+    """A gateway over the fixture server; gives the URL of the gateway's endpoint."""
+    with direct(folder) as upstream:
+        log = folder / "gateway.log"
+        with _serving("conformance.gateway:app", log, {"CONFORMANCE_UPSTREAM": upstream}) as url:
+            yield url
+
+
+@contextmanager
+def _serving(app: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """An application under uvicorn with httptools and uvloop, listening before the body runs and gone after it."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--http", "httptools", "--loop", "uvloop"]
+    known = {**ENVIRONMENT, **(environment or {})}
     with log.open("w") as output:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, env=ENVIRONMENT
-        )
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, env=known)
     try:
         _wait(child, port, log)
-        yield
+        yield f"http://127.0.0.1:{port}/mcp"
     finally:
         child.terminate()
         try:
