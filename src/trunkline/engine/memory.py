@@ -82,55 +82,83 @@ class MemorySessions:
             del self._sessions[key]
 
 
+class _Log:
+    """One stream: what is kept of it, and the number its last event got."""
+
+    __slots__ = ("events", "last", "size")
+
+    def __init__(self) -> None:
+        self.events: deque[bytes] = deque()
+        self.last = 0
+        self.size = 0
+
+
 class MemoryEvents:
     """Events of resumable streams in bounded queues.
 
     Parameters:
         per_stream: events kept of one stream.
-        limit: streams kept in all; beyond it the oldest are dropped.
+        limit: streams kept in all; beyond it the longest unused are dropped.
+        size: bytes kept in all; beyond it the longest unused streams are dropped.
     """
 
-    def __init__(self, per_stream: int = 1000, limit: int = 10_000) -> None:
+    def __init__(self, per_stream: int = 1000, limit: int = 10_000, size: int = 64 * 1024 * 1024) -> None:
         self._per_stream = per_stream
         self._limit = limit
-        self._streams: OrderedDict[tuple[str, str], deque[tuple[int, bytes]]] = OrderedDict()
-        self._next: dict[tuple[str, str], int] = {}
+        self._room = size
+        self._streams: OrderedDict[tuple[str, str], _Log] = OrderedDict()
+        self._of_session: dict[str, set[str]] = {}
 
     async def append(self, session: str, stream: str, data: bytes) -> str:
         """Keep a message; the event id is `stream/number`."""
         key = (session, stream)
-        events = self._streams.get(key)
-        if events is None:
-            events = self._streams[key] = deque(maxlen=self._per_stream)
-            self._trim()
-        number = self._next.get(key, 0) + 1
-        self._next[key] = number
-        events.append((number, data))
-        return f"{stream}/{number}"
+        log = self._streams.get(key)
+        if log is None:
+            log = self._streams[key] = _Log()
+            self._of_session.setdefault(session, set()).add(stream)
+        else:
+            self._streams.move_to_end(key)
+        log.last += 1
+        log.events.append(data)
+        log.size += len(data)
+        self._room -= len(data)
+        while len(log.events) > self._per_stream:
+            self._shorten(log)
+        while len(self._streams) > self._limit or (self._room < 0 and len(self._streams) > 1):
+            self._drop(next(iter(self._streams)))
+        while self._room < 0 and len(log.events) > 1:
+            self._shorten(log)
+        return f"{stream}/{log.last}"
 
     async def after(self, session: str, event: str) -> tuple[str, list[tuple[str, bytes]]] | None:
         """What followed an event on its stream; None when the stream or the event is not known any more."""
         stream, _, number = event.rpartition("/")
-        events = self._streams.get((session, stream))
-        if events is None or not (number.isascii() and number.isdigit()) or len(number) > 12:
+        log = self._streams.get((session, stream))
+        if log is None or not (number.isascii() and number.isdigit()) or len(number) > 12:
             return None
-        last = int(number)
-        if (events and last < events[0][0] - 1) or last > self._next[session, stream]:
+        seen = int(number)
+        first = log.last - len(log.events) + 1
+        if seen < first - 1 or seen > log.last:
             return None
-        return stream, [(f"{stream}/{seen}", data) for seen, data in events if seen > last]
+        missed = itertools.islice(log.events, seen - first + 1, None)
+        return stream, [(f"{stream}/{seen + place}", data) for place, data in enumerate(missed, 1)]
 
     async def forget(self, session: str, stream: str | None = None) -> None:
         """Drop a stream, or all of a session."""
-        if stream is not None:
-            self._drop((session, stream))
-            return
-        for key in [key for key in self._streams if key[0] == session]:
-            self._drop(key)
+        for name in [stream] if stream is not None else list(self._of_session.get(session, ())):
+            self._drop((session, name))
 
     def _drop(self, key: tuple[str, str]) -> None:
-        self._streams.pop(key, None)
-        self._next.pop(key, None)
+        log = self._streams.pop(key, None)
+        if log is None:
+            return
+        self._room += log.size
+        names = self._of_session[key[0]]
+        names.discard(key[1])
+        if not names:
+            del self._of_session[key[0]]
 
-    def _trim(self) -> None:
-        while len(self._streams) > self._limit:
-            self._drop(next(iter(self._streams)))
+    def _shorten(self, log: _Log) -> None:
+        dropped = len(log.events.popleft())
+        log.size -= dropped
+        self._room += dropped

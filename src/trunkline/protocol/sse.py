@@ -24,10 +24,12 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def encode(data: bytes, *, id: str | None = None, retry: int | None = None, event: str | None = None) -> bytes:
-    """Encode one event whose data has no line breaks (JSON as we write it never has).
+    """Encode one event whose data is JSON: line breaks in it are blanks between tokens, and become such.
 
     encode(b'{"jsonrpc":"2.0"}')  # b'data: {"jsonrpc":"2.0"}\\n\\n'
     """
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\n", b" ").replace(b"\r", b" ")
     if id is None and retry is None and event is None:
         return b"data: " + data + b"\n\n"
     head = b""

@@ -15,10 +15,16 @@ from trunkline.engine.principal import ANONYMOUS, Principal
 from trunkline.errors import ProtocolError, Refused, Unauthenticated
 from trunkline.protocol import messages
 from trunkline.protocol.headers import accepts_both, read
+from trunkline.protocol.revisions import REVISIONS
 from trunkline.runtime.application import Application
 from trunkline.transports import modern
 from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond
+from trunkline.transports.batches import is_batch
 from trunkline.transports.guard import Guard
+from trunkline.transports.legacy import Legacy
+from trunkline.transports.sessions import SessionLimits
+
+_ALLOW = (("Allow", "POST, GET, DELETE, OPTIONS"),)
 
 
 class Limits(Struct, frozen=True):
@@ -38,6 +44,7 @@ class HTTPTransport:
         path: the MCP endpoint; where the app is mounted under a prefix, the mount point itself serves as well.
         guard: Host and Origin rules; by default loopback only.
         limits: bounds of requests.
+        sessions: bounds of legacy sessions.
         beside: an ASGI application for every other path; without one they are 404.
     """
 
@@ -48,6 +55,7 @@ class HTTPTransport:
         path: str = "/mcp",
         guard: Guard | None = None,
         limits: Limits | None = None,
+        sessions: SessionLimits | None = None,
         beside: ASGIApp | None = None,
     ) -> None:
         self.application = application
@@ -55,6 +63,7 @@ class HTTPTransport:
         self._guard = guard or Guard()
         self._limits = limits or Limits()
         self._beside = beside
+        self._legacy = Legacy(application, sessions or SessionLimits())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -89,8 +98,14 @@ class HTTPTransport:
             principal = await self._authenticate(self.application.authenticator, scope, headers, body)
         if not self.application.started:
             await self.application.start()
+        if is_batch(body):
+            await self._legacy.batch(body, headers, principal, receive, send, extra)
+            return
         message = messages.decode(body)
-        await modern.serve(self.application, message, headers, principal, receive, send, extra)
+        if messages.is_modern(headers, message):
+            await modern.serve(self.application, message, headers, principal, receive, send, extra)
+        else:
+            await self._legacy.post(message, headers, principal, receive, send, extra)
 
     async def _not_post(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, extra: Headers
@@ -98,7 +113,18 @@ class HTTPTransport:
         if scope["method"] == "OPTIONS" and b"origin" in headers:
             await respond(send, 204, headers=[*extra, *self._guard.preflight(headers)])
             return
-        raise Refused(405, "The MCP endpoint takes POST", (("Allow", "POST"),))
+        version = REVISIONS.get(headers.get(b"mcp-protocol-version", b"").decode("latin-1"))
+        if scope["method"] not in ("GET", "DELETE") or (version is not None and version.era == "modern"):
+            raise Refused(405, "The MCP endpoint takes POST, and in legacy sessions GET and DELETE", _ALLOW)
+        principal = ANONYMOUS
+        if self.application.authenticator is not None:
+            principal = await self._authenticate(self.application.authenticator, scope, headers, b"")
+        if not self.application.started:
+            await self.application.start()
+        if scope["method"] == "GET":
+            await self._legacy.get(headers, principal, receive, send, extra)
+        else:
+            await self._legacy.delete(headers, principal, send, extra)
 
     async def _authenticate(
         self, authenticator: Authenticator, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
