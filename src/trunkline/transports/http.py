@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from trunkline.engine.doors import Authenticator, RequestFacts
 from trunkline.engine.principal import ANONYMOUS, Principal
-from trunkline.errors import ProtocolError, Refused, Unauthenticated
+from trunkline.errors import InvalidRequest, ProtocolError, Refused, Unauthenticated
 from trunkline.protocol import messages
 from trunkline.protocol.headers import accepts_both, read
-from trunkline.protocol.revisions import REVISIONS
+from trunkline.protocol.revisions import MODERN, REVISIONS
 from trunkline.runtime.application import Application
 from trunkline.transports import modern
 from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond
@@ -24,6 +24,7 @@ from trunkline.transports.guard import Guard
 from trunkline.transports.legacy import Legacy
 from trunkline.transports.sessions import SessionLimits
 
+_MODERN = frozenset(name.encode() for name in MODERN)
 _ALLOW = (("Allow", "POST, GET, DELETE, OPTIONS"),)
 
 
@@ -98,11 +99,16 @@ class HTTPTransport:
             principal = await self._authenticate(self.application.authenticator, scope, headers, body)
         if not self.application.started:
             await self.application.start()
-        if is_batch(body):
+        try:
+            message = messages.decode(body)
+        except InvalidRequest:
+            if not is_batch(body):
+                raise
             await self._legacy.batch(body, headers, principal, receive, send, extra)
             return
-        message = messages.decode(body)
-        if messages.is_modern(headers, message):
+        # The first half says what `is_modern` would say of nearly every modern request, without the call.
+        plainly = headers.get(b"mcp-protocol-version") in _MODERN and message.method != "initialize"
+        if plainly or messages.is_modern(headers, message):
             await modern.serve(self.application, message, headers, principal, receive, send, extra)
         else:
             await self._legacy.post(message, headers, principal, receive, send, extra)
