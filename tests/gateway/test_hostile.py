@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from tests.gateway.callers import Caller, gateway, until
+from tests.gateway.callers import Caller, descendants, gateway, until
 from trunkline.errors import RemoteError, UpstreamUnavailable
 from trunkline.gateway import Federation, Limits
 from trunkline.gateway.failures import RETRY_KEY, UPSTREAM_KEY
@@ -156,22 +155,10 @@ async def test_no_process_is_left_behind():
     federation = Federation([process("good"), process("silent"), process("crash")], backoff=FAST)
     async with gateway(federation) as engine:
         await Caller(engine).tools()
-        pids = _children()
-        assert pids
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        running = descendants(str(HOSTILE))
+        assert running
+    assert not running & descendants(str(HOSTILE))
     assert {status.state for status in federation.statuses()} == {"stopped"}
-
-
-def _children():
-    """Processes of this test that run the hostile server."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if str(HOSTILE).encode() in words and int(parent) == os.getpid():
-                found.append(int(folder.name))
-    return found
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
 from trunkline.client.peer import Greeting, Peer
 from trunkline.errors import TransportError
 from trunkline.portable.model import Entry
+from trunkline.protocol.revisions import Era
 
 if TYPE_CHECKING:
     import aiohttp
@@ -79,11 +80,13 @@ class Dialler:
     Parameters:
         info: the gateway's `Implementation` record, told to upstreams as `clientInfo`.
         timeout: seconds a handshake may take.
+        era: set to speak one era only, without probing.
     """
 
-    def __init__(self, info: Mapping[str, object], timeout: float = 60.0) -> None:
+    def __init__(self, info: Mapping[str, object], timeout: float = 60.0, era: Era | None = None) -> None:
         self._info = dict(info)
         self._timeout = timeout
+        self._era = era
         self._memory = EraMemory()
         self._holders = 0
         self._pool: aiohttp.ClientSession | None = None
@@ -95,6 +98,7 @@ class Dialler:
             memory=self._memory,
             on_request=call.on_request,
             timeout=call.entry.startup_timeout or self._timeout,
+            era=self._era,
         )
         if call.entry.transport == "stdio":
             return await self._start(call, approach)

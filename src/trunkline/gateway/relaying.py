@@ -59,14 +59,15 @@ class Relay:
 
     Parameters:
         context: the caller's request.
-        quiet: log messages are not the caller's: the upstream's process is shared by all callers.
+        shared: all callers share the upstream's process. Its questions could be anyone's, and so could its log
+            messages: on stdio nothing ties them to a request (stdio, Receiving Messages).
     """
 
-    __slots__ = ("_asked", "context", "quiet")
+    __slots__ = ("_asked", "context", "shared")
 
-    def __init__(self, context: Context, quiet: bool = False) -> None:
+    def __init__(self, context: Context, shared: bool = False) -> None:
         self.context = context
-        self.quiet = quiet
+        self.shared = shared
         self._asked = 0
 
     def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
@@ -90,7 +91,7 @@ class Relay:
         """Carry progress and, where they are the caller's, log messages."""
         if method == "notifications/progress":
             await self.context.exchange.notify(notification(method, params))
-        elif method == "notifications/message" and not self.quiet:
+        elif method == "notifications/message" and not self.shared:
             level, logger = params.get("level"), params.get("logger")
             if isinstance(level, str) and level in LOG_LEVELS:
                 await self.context.log(level, params.get("data"), logger if isinstance(logger, str) else None)
@@ -134,7 +135,7 @@ class Relay:
             meta["traceparent"] = f"00-{self.context.trace}-{os.urandom(8).hex()}-00"
         if era == "modern":
             meta[CAPABILITIES_KEY] = offered(self.context)
-            if self.context.log_level is not None and not self.quiet:
+            if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta
 

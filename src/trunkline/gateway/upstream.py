@@ -190,8 +190,7 @@ class Upstream:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         try:
             if connection.shared or connection.peer.era == "modern":
-                relay = Relay(context, quiet=connection.shared and connection.peer.era == "legacy")
-                return await self._send(connection.peer, relay, params)
+                return await self._send(connection.peer, Relay(context, shared=connection.shared), params)
             return await self._in_session(context, params)
         except RemoteError as error:
             raise from_remote(self.name, context.method, uri, error) from error
@@ -242,7 +241,7 @@ class Upstream:
                 timeout=self.entry.request_timeout or self._limits.idle,
                 maximum=self._total(context),
                 on_notification=relay.on_notification,
-                on_request=None if relay.quiet else relay.on_request,
+                on_request=None if relay.shared else relay.on_request,
             )
             kind = result.get("resultType", "complete")
             if kind == "complete":
