@@ -5,12 +5,13 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired
 
+import annotated_types
 import jsonschema
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, conint
 from typing_extensions import TypedDict
 
 from trunkline import ConfigError
@@ -209,3 +210,17 @@ def test_a_type_nobody_knows_is_refused_when_it_is_registered() -> None:
         codec_of(take)
     with pytest.raises(ConfigError, match="tool 'x'"):
         result_codec("tool 'x'", Item | Box)
+
+
+def test_constraints_of_pydantics_kind_are_never_dropped() -> None:
+    @dataclasses.dataclass
+    class Inner:
+        count: Annotated[int, annotated_types.Ge(1)]
+
+    def direct(count: conint(ge=1)) -> None: ...  # type: ignore[valid-type]
+
+    def nested(inner: Inner) -> None: ...
+
+    for function, arguments in ((direct, b'{"count":0}'), (nested, b'{"inner":{"count":0}}')):
+        with pytest.raises(InvalidArguments, match="greater than or equal to 1"):
+            codec_of(function).decode(arguments)

@@ -239,6 +239,20 @@ CALL = (
 )
 
 
+def test_a_server_runs_for_the_client_that_launched_it() -> None:
+    code = PROGRAM.replace('"http", port=0', "")
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write(CALL + b"\n")
+        program.stdin.flush()
+        answer = program.stdout.readline()
+        program.stdin.close()
+        assert program.wait(20) == 0
+
+    assert b'"structuredContent":{"result":3}' in answer
+
+
 def test_a_server_runs_as_a_program_until_a_signal() -> None:
     headers = {
         "Content-Type": "application/json",

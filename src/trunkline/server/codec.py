@@ -17,6 +17,9 @@ from trunkline.server.signature import Parameter
 
 Schema = dict[str, object]
 
+_THEIRS = {"pydantic", "annotated_types"}
+_DEPTH = 8
+
 
 class InvalidArguments(Exception):
     """Arguments do not fit; `reasons` tell a model what to change."""
@@ -72,18 +75,26 @@ def result_codec(label: str, annotation: object) -> ResultCodec:
 
 
 def needs_pydantic(annotation: object, depth: int = 0) -> bool:
-    """Whether pydantic's own things occur in an annotation; where nobody imported pydantic they cannot."""
-    if "pydantic" not in sys.modules or depth > 8:
+    """Whether pydantic's own things occur in an annotation; where nobody imported them they cannot."""
+    if not _THEIRS & sys.modules.keys() or depth > _DEPTH:
         return False
-    if type(annotation).__module__.startswith("pydantic"):
+    if type(annotation).__module__.partition(".")[0] in _THEIRS:
         return True
     if hasattr(annotation, "__pydantic_core_schema__") or hasattr(annotation, "__get_pydantic_core_schema__"):
         return True
     members: list[object] = list(typing.get_args(annotation))
     members += getattr(annotation, "__metadata__", ())
     if isinstance(annotation, type) and (dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation)):
-        members += annotation.__annotations__.values()
+        members += _fields(annotation)
     return any(needs_pydantic(member, depth + 1) for member in members)
+
+
+def _fields(annotation: type) -> list[object]:
+    try:
+        return list(typing.get_type_hints(annotation, include_extras=True).values())
+    except NameError:
+        # The codec that is chosen will say which name it is.
+        return []
 
 
 def arguments_schema(

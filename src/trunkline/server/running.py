@@ -1,6 +1,6 @@
 """A server as a program of its own.
 
-What it is for: `Server.run`.
+What it is for: `Server.run`: stdio for a client that launches it, HTTP for everyone else.
 What may live here: the choice, and what is refused.
 What may not: transports themselves.
 """
@@ -8,6 +8,7 @@ What may not: transports themselves.
 import sys
 
 from trunkline.errors import ConfigError
+from trunkline.runtime.application import Application
 from trunkline.transports.http import HTTPTransport
 from trunkline.transports.serving import Binding, bind, is_loopback, run, serving, url_of
 
@@ -20,6 +21,14 @@ def run_http(app: HTTPTransport, binding: Binding) -> None:
             "authenticator, or say allow_remote=True if something in front decides who may connect."
         )
     run(lambda: _serve(app, binding))
+
+
+def run_stdio(application: Application) -> None:
+    """Serve the client that launched this process until it closes our standard input."""
+    # Imported here: an HTTP server needs nothing of it.
+    from trunkline.transports.stdio import serve_stdio
+
+    run(lambda: serve_stdio(application))
 
 
 async def _serve(app: HTTPTransport, binding: Binding) -> None:

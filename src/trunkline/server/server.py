@@ -148,25 +148,28 @@ class Server(Registry):
 
     def run(
         self,
-        transport: Literal["http"],
+        transport: Literal["stdio", "http"] = "stdio",
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
         allow_remote: bool = False,
     ) -> None:
-        """Serve until a signal comes.
+        """Serve until the client leaves (stdio) or a signal comes.
 
         Parameters:
-            transport: `http`.
+            transport: `stdio` for clients that launch this program, `http` for the rest.
             host, port: where to listen; port 0 takes a free one.
             allow_remote: bind beyond loopback although nobody signs in.
 
         Raises `ConfigError` for an address that is taken, or that anyone could call.
 
             if __name__ == "__main__":
-                server.run("http")
+                server.run()
         """
         from trunkline.server import running
         from trunkline.transports.serving import Binding
 
-        running.run_http(self.app, Binding(host=host, port=port, allow_remote=allow_remote))
+        if transport == "stdio":
+            running.run_stdio(self.application)
+        else:
+            running.run_http(self.app, Binding(host=host, port=port, allow_remote=allow_remote))
