@@ -12,4 +12,11 @@ PORT="$EVERYTHING_PORT" npx -y @modelcontextprotocol/server-everything streamabl
 everything=$!
 trap 'kill -- -"$everything" 2>/dev/null || true; rm -f "$log"' EXIT
 
+echo "starting server-everything on port $EVERYTHING_PORT (the first time it is downloaded) ..."
+for _ in $(seq 600); do
+  if (exec 3<>"/dev/tcp/127.0.0.1/$EVERYTHING_PORT") 2>/dev/null; then break; fi
+  kill -0 "$everything" 2>/dev/null || { cat "$log" >&2; break; }
+  sleep 0.1
+done
+
 trunkline up "$@" "$here/mcp.json"

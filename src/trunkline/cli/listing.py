@@ -55,7 +55,10 @@ async def _fetch(client: Client, what: str) -> list[Entry]:
 def _table(what: str, entries: Iterable[Entry]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     table.add_column(
-        {"tools": "tool", "prompts": "prompt", "resources": "resource"}[what], style="cyan", overflow="fold"
+        {"tools": "tool", "prompts": "prompt", "resources": "resource"}[what],
+        style="cyan",
+        no_wrap=True,
+        overflow="ignore",
     )
     if what != "resources":
         table.add_column("arguments", overflow="fold")

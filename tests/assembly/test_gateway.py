@@ -1,0 +1,58 @@
+"""From a configuration file to a gateway that is not started yet."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trunkline.assembly.gateway import read_gateway
+from trunkline.errors import ConfigError
+from trunkline.portable.model import Input
+
+
+def write(path: Path, **servers: object) -> str:
+    path.write_text(json.dumps({"mcpServers": servers}))
+    return str(path)
+
+
+def test_one_broken_entry_is_shown_and_the_others_stay(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "mcp.json",
+        good={"command": "python"},
+        unset={"url": "${NOT_SET_ANYWHERE}"},
+        wrong={"command": 5},
+        off={"url": "${ALSO_NOT_SET}", "disabled": True},
+    )
+
+    rows = {status.name: status for status in read_gateway(path, environment={}).statuses()}
+
+    assert rows["good"].state == "stopped"
+    assert rows["off"].state == "disabled"
+    assert rows["unset"].state == rows["wrong"].state == "failed"
+    assert "NOT_SET_ANYWHERE" in (rows["unset"].error or "")
+
+
+def test_an_input_is_asked_for_once(tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    server = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer ${input:token}"}}
+    inputs = [{"type": "promptString", "id": "token", "description": "Token", "password": True}]
+    path.write_text(json.dumps({"servers": {"a": server, "b": server}, "inputs": inputs}))
+    asked: list[Input] = []
+
+    def ask(wanted: Input) -> str:
+        asked.append(wanted)
+        return "secret-of-the-person"
+
+    gateway = read_gateway(str(path), ask=ask)
+
+    assert [wanted.id for wanted in asked] == ["token"]
+    assert not gateway.problems
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"mcpServers": {}}', '{"mcpServers": 3}', '{"a": 1, "a": 2}'])
+def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mcp.json"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError):
+        read_gateway(str(path))
