@@ -42,14 +42,13 @@ def classify(text: str) -> Target:
     """
     if text.startswith(("http://", "https://")):
         return Target("url", text)
-    path = Path(text)
+    if _is_command(text):
+        return Target("command", text)
+    path = Path(text).expanduser()
     if path.suffix in _CONFIG_SUFFIXES:
-        return Target("config", text)
+        return Target("config", str(path))
     if path.suffix == ".py" or _is_module_object(text):
         return Target("server", text)
-    words = shlex.split(text)
-    if words and (shutil.which(words[0]) or len(words) > 1):
-        return Target("command", text)
     raise ConfigError(
         f"{text!r} is not a target. Use a URL (http://127.0.0.1:8808/mcp), a client configuration (mcp.json), a server "
         "in Python (server.py or package.module:object), or a command in quotes ('uvx mcp-server-time')."
@@ -78,6 +77,15 @@ def load_server(text: str) -> "Server":
     if len(servers) != 1:
         raise ConfigError(f"{place} has {len(servers) or 'no'} trunkline Servers; name one: {place}:NAME")
     return servers[0]
+
+
+def _is_command(text: str) -> bool:
+    """Whether the first word is a program; a file that is called so is meant as a file."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return False
+    return bool(words) and not Path(text).is_file() and shutil.which(words[0]) is not None
 
 
 def _has_object(text: str) -> bool:
