@@ -49,6 +49,8 @@ def classify(text: str) -> Target:
         return Target("config", str(path))
     if path.suffix == ".py" or _is_module_object(text):
         return Target("server", text)
+    if " " in text.strip():
+        return Target("command", text)
     raise ConfigError(
         f"{text!r} is not a target. Use a URL (http://127.0.0.1:8808/mcp), a client configuration (mcp.json), a server "
         "in Python (server.py or package.module:object), or a command in quotes ('uvx mcp-server-time')."
