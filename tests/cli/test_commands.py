@@ -1,5 +1,6 @@
 """The command line as a person uses it: real processes, real output, exit codes."""
 
+import hashlib
 import json
 import os
 import re
@@ -192,13 +193,15 @@ def test_a_signal_ends_up_cleanly_with_its_upstreams(configuration: Path) -> Non
 
 def test_tokens_decide_who_may_call_what(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
-    limited = {"name": "ci", "token": "a-token-for-ci-0123456789", "tools": ["nothing*"]}
-    tokens.write_text(json.dumps({"tokens": [limited, {"name": "ann", "token": "a-token-for-ann-0123456789"}]}))
+    (tmp_path / "ci.token").write_text("token-of-ci\n")
+    limited = {"name": "ci", "secret": "file:ci.token", "tools": ["nothing*"]}
+    digest = hashlib.sha256(b"token-of-ann").hexdigest()
+    tokens.write_text(json.dumps({"tokens": [limited, {"name": "ann", "sha256": digest}]}))
     up = Up("--tokens", str(tokens), WEATHER)
     try:
         refused = run("tools", up.url)
-        as_ci = run("call", up.url, "forecast", "city=Oslo", "--token-env", "T", T="a-token-for-ci-0123456789")
-        as_ann = run("call", up.url, "forecast", "city=Oslo", "--token-env", "T", T="a-token-for-ann-0123456789")
+        as_ci = run("call", up.url, "forecast", "city=Oslo", "--token-env", "T", T="token-of-ci")
+        as_ann = run("call", up.url, "forecast", "city=Oslo", "--token-env", "T", T="token-of-ann")
     finally:
         up.stop()
 
