@@ -13,7 +13,7 @@ import msgspec
 
 from trunkline.client.channel import Headers, Link, OnNotification, OnRequest
 from trunkline.client.duplex import DuplexChannel
-from trunkline.client.http import HttpChannel
+from trunkline.client.http import HttpChannel, address
 from trunkline.client.legacy import LegacyPeer
 from trunkline.client.modern import ModernPeer, offered
 from trunkline.client.peer import TIMEOUT, Greeting
@@ -218,7 +218,7 @@ async def _meet_legacy(
 
 
 async def _meet_sse(url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers) -> LegacyPeer:
-    channel = DuplexChannel(SseLink(url, session, headers), HttpChannel(url, session).name)
+    channel = DuplexChannel(SseLink(url, session, headers), address(url))
     return await _meet_legacy(channel, url, approach, channel.name, sse=True)
 
 

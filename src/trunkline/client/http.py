@@ -46,6 +46,12 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
+def address(url: str) -> str:
+    """A URL for people: without user info and query, which may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
 class HttpChannel:
     """One MCP endpoint.
 
@@ -62,6 +68,8 @@ class HttpChannel:
         self, url: str, session: aiohttp.ClientSession, headers: Headers = (), limit: int = MAX_MESSAGE
     ) -> None:
         self.url = url
+        self.name = address(url)
+        """The endpoint for people."""
         self.ids: Iterator[int] = itertools.count(1)
         self._session = session
         self._post_headers = (*_POST, *headers)
@@ -72,12 +80,6 @@ class HttpChannel:
 
     def __repr__(self) -> str:
         return f"<HttpChannel {self.name}>"
-
-    @property
-    def name(self) -> str:
-        """The endpoint for people: without user info and query, which may hold secrets."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
     async def start(self, sink: Callable[[Body], None]) -> None:
         """Nothing to open: every message is its own request."""

@@ -15,7 +15,7 @@ import aiohttp
 
 from trunkline.client.channel import Headers, Link
 from trunkline.client.eras import Approach, meet_duplex, meet_http
-from trunkline.client.http import new_session
+from trunkline.client.http import address, new_session
 from trunkline.client.memory import MemoryLink
 from trunkline.client.peer import Peer
 from trunkline.client.stdio import StdioLink
@@ -63,7 +63,7 @@ class HttpTarget:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{url.partition('?')[0]!r} is not a URL a server can have")
-        self.name = url.partition("?")[0]
+        self.name = address(url)
         self.key = url
         self._headers = headers
         self._session = session

@@ -31,7 +31,7 @@ def parse(raw: bytes | memoryview | str) -> object:
     try:
         text = raw if isinstance(raw, str) else bytes(raw).decode("utf-8")
         check_depth(text)
-        return json.loads(text, object_pairs_hook=_unique, parse_float=_literal, parse_constant=_no_constant)
+        return _decode(text)
     except (ValueError, RecursionError) as error:
         raise ParseError(f"Parse error: {_reason(error)}") from None
 
@@ -100,3 +100,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return str(error)
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_literal, parse_constant=_no_constant).decode
