@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from trunkline.auth.static import StaticTokens
     from trunkline.client.changes import Change
     from trunkline.client.client import Client
+    from trunkline.client.eras import EraMemory
     from trunkline.client.inputs import ElicitAnswer, ElicitRequest, SampleRequest, accept_defaults
     from trunkline.client.reports import LogMessage
     from trunkline.client.results import CallResult
@@ -64,6 +65,7 @@ _HOMES = {
     "ElicitRequest": "trunkline.client.inputs",
     "Elicited": "trunkline.engine.context",
     "EmbeddedResource": "trunkline.server.content",
+    "EraMemory": "trunkline.client.eras",
     "Extension": "trunkline.engine.doors",
     "Forbidden": "trunkline.errors",
     "Header": "trunkline.server.signature",
@@ -116,6 +118,7 @@ __all__ = [
     "ElicitRequest",
     "Elicited",
     "EmbeddedResource",
+    "EraMemory",
     "Extension",
     "Forbidden",
     "Header",
