@@ -119,7 +119,7 @@ class DuplexChannel:
     def _route(self, message: Body) -> None:
         if "method" not in message:
             queue = self._pending.get(_integer(message.get("id")))
-            if queue is None and message.get("id") is None and len(self._pending) == 1:
+            if queue is None and "error" in message and message.get("id") is None and len(self._pending) == 1:
                 # An error that could not be tied to a request has no id; with one in flight there is no doubt.
                 queue = next(iter(self._pending.values()))
             if queue is not None:

@@ -8,12 +8,14 @@ What may not: restarting them (`supervision.py`), sharing them out (`sessions.py
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from trunkline.client.channel import Link, OnRequest
 from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
 from trunkline.client.peer import Greeting, Peer
 from trunkline.errors import TransportError
+from trunkline.gateway.relaying import log_line
 from trunkline.portable.model import Entry
 from trunkline.protocol.revisions import Era
 
@@ -98,6 +100,7 @@ class Dialler:
             memory=self._memory,
             on_request=call.on_request,
             timeout=call.entry.startup_timeout or self._timeout,
+            on_event=partial(_overhear, call.hear),
             era=self._era,
         )
         if call.entry.transport == "stdio":
@@ -146,6 +149,12 @@ class Dialler:
         sse = True if entry.transport == "sse" else None if entry.sse_fallback else False
         peer = await meet_http(entry.url, self._pool, approach, headers, sse=sse)
         return Connection(cast("Peer", peer))
+
+
+async def _overhear(hear: Hear, method: str, params: dict[str, object]) -> None:
+    """Log messages that belong to no request are the operator's."""
+    if method == "notifications/message":
+        hear(log_line(params))
 
 
 class _Watched:

@@ -69,6 +69,7 @@ class Face:
         self._limits = limits
         self._dialler = dialler
         self._listeners: list[Callable[[Change], None]] = []
+        self._followed: dict[str, tuple[Route, int]] = {}
         self._hidden: frozenset[str] = frozenset()
         self._catalog: Catalog | None = None
         self._tell = {name: partial(self._heard, name) for name in self._upstreams}
@@ -164,23 +165,28 @@ class Face:
 
     async def follow(self, context: Context, uris: Sequence[str]) -> None:
         """Someone starts to listen to these resources: all of them or, raising, none."""
-        routes = [await self._addressed(uri) for uri in uris]
-        done: list[Route] = []
+        routes = {uri: await self._addressed(uri) for uri in uris if uri not in self._followed}
+        done: list[str] = []
         try:
-            for route in routes:
+            for uri in uris:
+                route, count = self._followed.get(uri) or (routes[uri], 0)
                 self._upstreams[route.upstream].follow(route.name)
-                done.append(route)
+                self._followed[uri] = (route, count + 1)
+                done.append(uri)
         except BaseException:
-            for route in done:
-                self._upstreams[route.upstream].unfollow(route.name)
+            await self.unfollow(context, done)
             raise
 
     async def unfollow(self, context: Context, uris: Sequence[str]) -> None:
         """A listener to these resources left."""
         for uri in uris:
-            route = self.catalog.locate(uri)
-            if route is not None:
-                self._upstreams[route.upstream].unfollow(route.name)
+            # By what was followed then, wherever the URI leads now.
+            route, count = self._followed.pop(uri, (None, 0))
+            if route is None:
+                continue
+            self._upstreams[route.upstream].unfollow(route.name)
+            if count > 1:
+                self._followed[uri] = (route, count - 1)
 
     def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Be told of changes from now on; returns what ends it."""

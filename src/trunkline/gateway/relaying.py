@@ -6,7 +6,7 @@ What may not: which upstream, which connection.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from trunkline.engine import rounds
@@ -59,16 +59,21 @@ class Relay:
 
     Parameters:
         context: the caller's request.
-        shared: all callers share the upstream's process. Its questions could be anyone's, and so could its log
-            messages: on stdio nothing ties them to a request (stdio, Receiving Messages).
+        overheard: takes log messages for the operator, where all callers share the upstream's process: its questions
+            and its log messages could be anyone's, since on stdio nothing ties them to a request.
     """
 
-    __slots__ = ("_asked", "context", "shared")
+    __slots__ = ("_asked", "_overheard", "context")
 
-    def __init__(self, context: Context, shared: bool = False) -> None:
+    def __init__(self, context: Context, overheard: Callable[[str], None] | None = None) -> None:
         self.context = context
-        self.shared = shared
+        self._overheard = overheard
         self._asked = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether the upstream's process is everybody's."""
+        return self._overheard is not None
 
     def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
         """What the upstream gets: our `_meta`, the caller's trace and progress token, and answers to its questions.
@@ -91,7 +96,9 @@ class Relay:
         """Carry progress and, where they are the caller's, log messages."""
         if method == "notifications/progress":
             await self.context.exchange.notify(notification(method, params))
-        elif method == "notifications/message" and not self.shared:
+        elif method == "notifications/message" and self._overheard is not None:
+            self._overheard(log_line(params))
+        elif method == "notifications/message":
             level, logger = params.get("level"), params.get("logger")
             if isinstance(level, str) and level in LOG_LEVELS:
                 await self.context.log(level, params.get("data"), logger if isinstance(logger, str) else None)
@@ -123,7 +130,10 @@ class Relay:
             raise rounds.InputRequired(requests)
         params = {key: value for key, value in given.items() if key not in ("requestState", "inputResponses")}
         if requests:
-            params["inputResponses"] = await self.context.ask(requests)
+            try:
+                params["inputResponses"] = await self.context.ask(requests)
+            except ToolError as error:
+                raise InvalidParams(f"The input this request needs was not given: {error.message}") from None
         if state is not None:
             params["requestState"] = state
         return params
@@ -138,6 +148,13 @@ class Relay:
             if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta
+
+
+def log_line(params: Mapping[str, object]) -> str:
+    """A log message as a line for the operator."""
+    data = params.get("data")
+    text = data if isinstance(data, str) else json.encode(data).decode()
+    return f"{params.get('level', 'log')}: {text}"[:500]
 
 
 def _required(result: Result) -> tuple[dict[str, InputRequest], str | None]:

@@ -54,7 +54,7 @@ class Shelf:
         self._changed = changed
         self._due: dict[Kind, float] = {}
         self._edition: dict[Kind, int] = dict.fromkeys(KINDS, 0)
-        self._fetching: dict[Kind, asyncio.Task[None]] = {}
+        self._fetching: dict[Kind, tuple[asyncio.Task[None], float]] = {}
 
     def due(self, kind: Kind) -> bool:
         """Whether the list is not known, or not good any more."""
@@ -67,16 +67,23 @@ class Shelf:
             self._due[kind] = 0.0
 
     async def refresh(self, kind: Kind, within: float) -> None:
-        """Fetch a list, together with everyone who wants it, and wait for it at most `within` seconds."""
-        task = self._fetching.get(kind)
+        """Fetch a list, together with everyone who wants it.
+
+        Parameters:
+            within: seconds to wait, counted from the moment the fetching began: whoever comes late to a slow
+                upstream waits less, or not at all. It goes on in the background.
+        """
+        loop = asyncio.get_running_loop()
+        task, began = self._fetching.get(kind, (None, 0.0))
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._fetch(kind))
-            self._fetching[kind] = task
-        await asyncio.wait({task}, timeout=max(within, 0.0))
+            began = loop.time()
+            task = loop.create_task(self._fetch(kind))
+            self._fetching[kind] = (task, began)
+        await asyncio.wait({task}, timeout=max(began + within - loop.time(), 0.0))
 
     async def stop(self) -> None:
         """End what is being fetched."""
-        tasks = list(self._fetching.values())
+        tasks = [task for task, _ in self._fetching.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -89,6 +96,10 @@ class Shelf:
         except TrunklineError as error:
             self.error = f"{METHODS[kind]}: {error.message}"
             _log.warning("upstream %s: %s", self._upstream, self.error)
+            self._due[kind] = loop.time() + _PAUSE
+            return
+        except Exception:
+            _log.exception("upstream %s: the answer to %s could not be used", self._upstream, METHODS[kind])
             self._due[kind] = loop.time() + _PAUSE
             return
         finally:

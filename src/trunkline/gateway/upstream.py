@@ -43,6 +43,9 @@ _REQUIRED: dict[str, tuple[str, type]] = {
 _RELEARN = 3
 """A list that changes while it is read is read so many times; the next client who asks finds it due."""
 
+_RENEWING = 1.0
+"""Seconds a client waits for a fresh list where a known one would do."""
+
 _ROUNDS = 20
 """Input rounds one call of a legacy client may take."""
 
@@ -52,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     Parameters:
         start: a call waits so long for an upstream that is starting.
-        lists: a list request of a client waits so long for a list that is not known.
+        lists: list requests of clients wait for an upstream's first list until it is so long since it was asked for.
         listing: a list request to the upstream may take so long.
         idle: a call may be silent so long; the entry's `request_timeout` goes before.
         total: a call may take so long, whatever its progress.
@@ -60,7 +63,7 @@ class Limits(msgspec.Struct, frozen=True):
     """
 
     start: float = 30.0
-    lists: float = 5.0
+    lists: float = 10.0
     listing: float = 30.0
     idle: float = 60.0
     total: float = 3600.0
@@ -153,14 +156,23 @@ class Upstream:
         return self._supervised.state in ("starting", "ready") and self._offers(kind) and self.shelf.due(kind)
 
     async def refresh(self, kind: Kind, within: float) -> None:
-        """See that the list is good, for at most `within` seconds; it goes on in the background after that."""
-        until = time.monotonic() + within
-        try:
-            await self._supervised.ready(within)
-        except UpstreamUnavailable:
-            return
+        """See that the list is good, without dragging anyone along; it goes on in the background.
+
+        Parameters:
+            within: seconds since it began to start, or to be asked, that are waited for a list nobody has seen yet.
+                One that is known is good enough meanwhile.
+        """
+        known = kind in self.shelf.lists
+        if self._supervised.state != "ready":
+            left = self._supervised.status.since + within - time.time()
+            if known or left <= 0:
+                return
+            try:
+                await self._supervised.ready(left)
+            except UpstreamUnavailable:
+                return
         if self.due(kind):
-            await self.shelf.refresh(kind, until - time.monotonic())
+            await self.shelf.refresh(kind, min(within, _RENEWING) if known else within)
 
     async def reach(self) -> None:
         """Wait until it is connected. Raises `UpstreamUnavailable` when it cannot be."""
@@ -190,12 +202,15 @@ class Upstream:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         try:
             if connection.shared or connection.peer.era == "modern":
-                return await self._send(connection.peer, Relay(context, shared=connection.shared), params)
+                relay = Relay(context, overheard=self._hear if connection.shared else None)
+                return await self._send(connection.peer, relay, params)
             return await self._in_session(context, params)
         except RemoteError as error:
+            error.message = self._masked(error.message)
             raise from_remote(self.name, context.method, uri, error) from error
         except TransportError as error:
             self._note(connection, error)
+            error.message = self._masked(error.message)
             raise from_transport(self.name, context.method, error) from error
 
     def follow(self, uri: str) -> None:
@@ -285,9 +300,12 @@ class Upstream:
         return await self._dial(Call(self.entry, capabilities, self._hear, on_request))
 
     def _hear(self, line: str) -> None:
+        self._supervised.hear(self._masked(line))
+
+    def _masked(self, text: str) -> str:
         for secret in self.entry.secret_values:
-            line = line.replace(secret, "***")
-        self._supervised.hear(line)
+            text = text.replace(secret, "***")
+        return text
 
     def _moved(self, life: Status) -> None:
         connection = self._supervised.connection
@@ -312,7 +330,7 @@ class Upstream:
         for kind in KINDS:
             for _ in range(_RELEARN):
                 if self.due(kind):
-                    await self.refresh(kind, self._limits.listing)
+                    await self.shelf.refresh(kind, self._limits.listing)
 
     async def _list(self, method: str, params: dict[str, object]) -> Result:
         connection = self._supervised.connection
