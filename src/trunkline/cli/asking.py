@@ -124,9 +124,12 @@ def _typed(text: str, schema: Mapping[str, object], choices: list[str]) -> objec
         return picked
     if choices and text not in choices:
         raise ValueError(f"Choose one of {', '.join(choices)}")
-    if kind == "integer":
-        return int(text)
-    return float(text) if kind == "number" else text
+    if kind not in ("integer", "number"):
+        return text
+    try:
+        return int(text) if kind == "integer" else float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a {'whole ' if kind == 'integer' else ''}number") from None
 
 
 def _text(default: object) -> str:
