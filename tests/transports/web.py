@@ -21,7 +21,9 @@ async def served(app: ASGIApp, http: str = "httptools") -> AsyncIterator[int]:
     """Serve an ASGI application on a free port of the loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
-    config = uvicorn.Config(app, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        app, http=http, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not task.done():

@@ -91,9 +91,7 @@ class Guard:
 
     def _check_origin(self, origin: bytes) -> Headers:
         text = origin.decode("latin-1").lower()
-        parts = urlsplit(text) if "\n" not in text else urlsplit("")
-        loopback = parts.scheme in ("http", "https") and _bare_host(parts.netloc) in _LOOPBACK
-        if not (loopback or "*" in self._origins or text in self._origins):
+        if not (_is_loopback(text) or "*" in self._origins or text in self._origins):
             raise Refused(403, f"The origin {text[:100]!r} may not call this endpoint; add it to allowed_origins")
         return [
             (b"access-control-allow-origin", origin),
@@ -110,6 +108,14 @@ class Guard:
         except ValueError:
             return False
         return any(address in network for network in self._proxies)
+
+
+def _is_loopback(origin: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and _bare_host(parts.netloc) in _LOOPBACK
 
 
 def _bare_host(netloc: str) -> str:

@@ -6,6 +6,7 @@ What may not: sessions, anything that outlives the request.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 
@@ -13,7 +14,7 @@ from msgspec import UNSET
 
 from trunkline.engine.doors import InputRequest
 from trunkline.engine.principal import Principal
-from trunkline.errors import DeadlineExceeded, InvalidRequest, ProtocolError, http_status
+from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, ProtocolError, http_status
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import check_params
 from trunkline.protocol.messages import (
@@ -29,6 +30,8 @@ from trunkline.runtime.inflight import PERIOD
 from trunkline.runtime.listen import Subscription
 from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, respond
 from trunkline.transports.stateless import context_of, listen
+
+logger = logging.getLogger("trunkline.transports")
 
 KEEP_ALIVE_AFTER = 15.0
 """Seconds without a message after which a stream gets a comment line."""
@@ -184,6 +187,10 @@ async def serve(
         if exchange.reason == "disconnect":
             return
         payload = error_message(id, DeadlineExceeded(f"{method} was stopped after {timeout:g} seconds"))
+    except Exception:
+        # Such as a result that no JSON encoder takes.
+        logger.exception("request failed", extra={"method": method})
+        payload = error_message(id, InternalError())
     finally:
         inflight.calls.discard(exchange)
         if exchange.helpers:
