@@ -214,3 +214,25 @@ def test_stdio_serves_the_gateway_to_clients_that_launch_commands(configuration:
     command = f"{TRUNKLINE} up --stdio --log-level error {configuration}"
 
     assert run("call", command, "weather__forecast", "city=Oslo").stdout == "Oslo: sun for 1 day\n"
+
+
+def test_one_request_id_follows_a_call_through_the_gateway_to_the_upstream(tmp_path: Path) -> None:
+    upstream = Up("--log-format", "json", WEATHER)
+    path = tmp_path / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"weather": {"url": upstream.url}}}))
+    gateway = Up("--log-format", "json", str(path))
+    try:
+        run("call", gateway.url, "weather__forecast", "city=Hammerfest")
+        logged = [call_line(up) for up in (gateway, upstream)]
+    finally:
+        gateway.stop()
+        upstream.stop()
+
+    assert logged[0]["request"] == logged[1]["request"]
+    assert [line["subject"] for line in logged] == ["weather__forecast", "forecast"]
+    assert "Hammerfest" not in gateway.seen + upstream.seen
+
+
+def call_line(up: Up) -> dict[str, object]:
+    """The log line of the one tools/call a process served."""
+    return json.loads(up.wait_for(r'\{[^\n]*"method": "tools/call"[^\n]*\}'))

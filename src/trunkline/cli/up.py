@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
     server = load_server(arguments.target)
+    server.engine.observer = server.engine.observer or logs.CallLog()
     application = server.application
     if arguments.stdio:
         return await _serve_stdio(application)

@@ -51,15 +51,15 @@ class Engine:
         self.extensions = tuple(extensions)
         self.keys: KeyRing = keys or Keys()
         self.round_life = round_life
-        self._observer = observer
+        self.observer = observer
         self._handlers = self._method_table()
         self._chain = self._compose(interceptors)
         self._stamp = {SERVER_INFO_KEY: provider.info()}
 
     async def handle(self, context: Context) -> Result:
         """Answer one request. Raises `ProtocolError`; everything else a provider raises becomes an `InternalError`."""
-        if self._observer is not None:
-            return await self._observed(context, self._observer)
+        if self.observer is not None:
+            return await self._observed(context, self.observer)
         return await self._answer(context)
 
     def serves(self, method: str) -> bool:
