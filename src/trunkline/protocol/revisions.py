@@ -100,12 +100,16 @@ def negotiate(requested: str) -> Revision:
 def downgrade(revision: Revision, result: dict[str, object]) -> dict[str, object]:
     """Shape a result for a legacy peer: leave out what its revision does not know.
 
-    `resultType`, `ttlMs` and `cacheScope` belong to 2026-07-28; `structuredContent` and `resource_link` came with
-    2025-06-18. A link becomes a text block so that nothing is lost to the reader.
+    `resultType`, `ttlMs` and `cacheScope` belong to 2026-07-28; `structuredContent` with its `outputSchema` and
+    `resource_link` came with 2025-06-18. A link becomes a text block so that nothing is lost to the reader.
     """
     shaped = {key: value for key, value in result.items() if key not in ("resultType", "ttlMs", "cacheScope")}
     if not revision.structured_output:
+        # A client that was shown the schema may insist on the content (Python and TypeScript SDKs do).
         shaped.pop("structuredContent", None)
+        tools = shaped.get("tools")
+        if isinstance(tools, list):
+            shaped["tools"] = [_without_output(tool) for tool in tools]
     content = shaped.get("content")
     if not revision.resource_links and isinstance(content, list):
         shaped["content"] = [_link_as_text(block) for block in content]
@@ -116,6 +120,10 @@ def common(ours: Iterable[str], theirs: Iterable[str]) -> str | None:
     """The newest revision both lists hold, or None."""
     offered = set(theirs)
     return next((name for name in sorted(ours, reverse=True) if name in offered), None)
+
+
+def _without_output(tool: object) -> object:
+    return {key: value for key, value in tool.items() if key != "outputSchema"} if isinstance(tool, dict) else tool
 
 
 def _link_as_text(block: object) -> object:
