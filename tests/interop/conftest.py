@@ -1,14 +1,30 @@
 """Servers that every module of these tests talks to, started once."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.interop.running import ours, serving
+from tests.interop.pairs import Serving, server_command
+from tests.interop.running import serving as started
 
 
 @pytest.fixture(scope="session")
-def workshop_url() -> Iterator[str]:
-    """Our server on HTTP."""
-    with serving(ours("workshop", "--http")) as url:
+def serving() -> Iterator[Serving]:
+    """Starts servers when they are first asked for."""
+    urls: dict[tuple[str, ...], str] = {}
+    with contextlib.ExitStack() as stack:
+
+        def url(command: Sequence[str]) -> str:
+            key = tuple(command)
+            if key not in urls:
+                urls[key] = stack.enter_context(started(key))
+            return urls[key]
+
         yield url
+
+
+@pytest.fixture(scope="session")
+def workshop_url(serving: Serving) -> str:
+    """Our server on HTTP."""
+    return serving(server_command("trunkline", "http"))

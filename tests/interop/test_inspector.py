@@ -10,7 +10,7 @@ Connected = list[str]
 """What stands on the command line to reach the server."""
 
 
-@pytest.fixture(scope="module", params=["http-modern"])
+@pytest.fixture(scope="module", params=["http-modern", "http-legacy", "stdio-auto"])
 def connected(request: pytest.FixtureRequest, workshop_url: str) -> Connected:
     """HTTP or stdio, in one of the eras the Inspector knows."""
     transport, era = request.param.split("-")

@@ -70,7 +70,8 @@ export async function run({ client, ear, key, prefix, call, watch, modern, revis
     },
     shape: async () => {
       const add = await tool('add');
-      return { in: Object.keys(add.inputSchema.properties).sort(), out: Object.keys(add.outputSchema.properties).sort() };
+      const out = add.outputSchema ? Object.keys(add.outputSchema.properties).sort() : null;
+      return { in: Object.keys(add.inputSchema.properties).sort(), out };
     },
     echo: () => text('echo', { text: 'Grüße, 世界 🪚 \u2028' }),
     add: async () => {

@@ -107,7 +107,8 @@ async def tools(client):
 
 async def shape(client):
     tool = next(tool for tool in await tools(client) if tool.name == prefix + "add")
-    return {"in": sorted(tool.input_schema["properties"]), "out": sorted((tool.output_schema or {})["properties"])}
+    out = tool.output_schema and sorted(tool.output_schema["properties"])
+    return {"in": sorted(tool.input_schema["properties"]), "out": out}
 
 
 async def titles(client):
