@@ -176,6 +176,35 @@ async def test_a_legacy_upstream_with_sessions_asks_a_legacy_person():
         assert (await refusing.call("east__order", item="hats"))["isError"]
 
 
+async def test_a_legacy_upstream_is_not_told_that_a_modern_person_can_be_asked():
+    async with federated(shops(), legacy=("east", "west"), shared=False) as (_, engine, _local):
+        caller = Caller(engine, capabilities=ABLE, answers=ANSWERS)
+        assert (await caller.call("east__whoami"))["structuredContent"]["capabilities"] == []
+
+
+@pytest.mark.parametrize("legacy", UPSTREAMS)
+async def test_what_the_caller_cancels_is_cancelled_at_the_upstream(legacy):
+    server, seen = Server("s"), []
+
+    @server.tool
+    async def wait() -> str:
+        seen.append("begun")
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+        return "never"
+
+    async with federated({"s": server}, legacy=legacy and ("s",)) as (_, engine, _local):
+        call = asyncio.create_task(Caller(engine).call("s__wait"))
+        await until(lambda: seen == ["begun"])
+        call.cancel()
+        await until(lambda: seen == ["begun", "cancelled"])
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
 async def test_a_shared_legacy_process_is_offered_nothing():
     async with federated(shops(), legacy=("east", "west"), shared=True) as (_, engine, local):
         caller = Caller(engine, "2025-11-25", capabilities=ABLE, answers=ANSWERS)

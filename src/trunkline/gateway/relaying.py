@@ -37,9 +37,14 @@ _APPS = "io.modelcontextprotocol/ui"
 """The one extension that needs nothing of the gateway: its data are tools, resources and `_meta`."""
 
 
-def offered(context: Context) -> dict[str, object]:
-    """The capabilities an upstream is told its client has: those of the caller's that the gateway carries."""
-    carried = {name: context.capabilities[name] for name in _CARRIED.values() if name in context.capabilities}
+def offered(context: Context, era: Era) -> dict[str, object]:
+    """The capabilities an upstream is told its client has: those of the caller's that the gateway carries.
+
+    Parameters:
+        era: the upstream's. A legacy one asks while the call is open, which a modern caller cannot answer.
+    """
+    able = context.capabilities if era == "modern" or context.exchange.interactive else {}
+    carried = {name: able[name] for name in _CARRIED.values() if name in able}
     extensions = context.capabilities.get("extensions")
     if isinstance(extensions, Mapping) and _APPS in extensions:
         carried["extensions"] = {_APPS: extensions[_APPS]}
@@ -144,7 +149,7 @@ class Relay:
             # Sampled or not is for whoever traces; the id is there so that logs of both sides can be put together.
             meta["traceparent"] = f"00-{self.context.trace}-{os.urandom(8).hex()}-00"
         if era == "modern":
-            meta[CAPABILITIES_KEY] = offered(self.context)
+            meta[CAPABILITIES_KEY] = offered(self.context, era)
             if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta

@@ -70,7 +70,7 @@ class Sessions:
     @contextmanager
     def lease(self, context: Context, relay: Relay) -> Iterator[Session]:
         """The caller's session; it is not closed while leased. Raises `UpstreamUnavailable` when all are busy."""
-        capabilities = offered(context)
+        capabilities = offered(context, "legacy")
         key = (context.principal.owner, json.encode(capabilities))
         session = self._take(key, capabilities)
         session.relays.append(relay)
