@@ -16,7 +16,14 @@ from trunkline.client.channel import OnRequest
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
-from trunkline.errors import InvalidAnswer, InvalidParams, RemoteError, TransportError, UpstreamUnavailable
+from trunkline.errors import (
+    InvalidAnswer,
+    InvalidParams,
+    RemoteError,
+    TransportError,
+    TrunklineError,
+    UpstreamUnavailable,
+)
 from trunkline.gateway import following, shelf
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
@@ -294,7 +301,11 @@ class Upstream:
 
     async def _connect(self) -> Connection:
         """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
-        return await self._dial(Call(self.entry, hear=self._hear))
+        try:
+            return await self._dial(Call(self.entry, hear=self._hear))
+        except TrunklineError as error:
+            error.message = self._masked(error.message)
+            raise
 
     async def _open(self, capabilities: Mapping[str, object], on_request: OnRequest) -> Connection:
         return await self._dial(Call(self.entry, capabilities, self._hear, on_request))
