@@ -464,3 +464,18 @@ async def test_a_refused_version_reaches_the_caller() -> None:
         with pytest.raises(RemoteError, match="no"):
             async with Client(url):
                 pass
+
+
+async def test_progress_keeps_a_call_alive_also_when_nobody_is_told() -> None:
+    server = Server("slow")
+
+    @server.tool
+    async def crawl(context: Context) -> str:
+        """Report now and then."""
+        for step in range(10):
+            await asyncio.sleep(0.1)
+            await context.progress(step)
+        return "arrived"
+
+    async with Client(server) as client:
+        assert (await client.call("crawl", timeout=0.5)).text == "arrived"

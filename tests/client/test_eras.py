@@ -274,10 +274,17 @@ async def test_http_sse_of_2024_is_found_by_its_refusals_and_remembered() -> Non
 
 
 async def test_http_sse_never_posts_to_another_origin() -> None:
-    handler, posted = old_server("http://127.0.0.1:1/messages")
-    with pytest.raises(HttpFailure):
-        await met_over_http(handler)
-    assert posted == []
+    reached = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        reached.append(await request.text())
+        return web.Response(status=202)
+
+    async with serving(elsewhere) as other:
+        handler, posted = old_server(other)
+        with pytest.raises(HttpFailure):
+            await met_over_http(handler, approach(timeout=1.0))
+    assert (posted, reached) == ([], [])
 
 
 async def test_http_a_server_that_changed_its_era_is_probed_anew() -> None:

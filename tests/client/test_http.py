@@ -268,7 +268,7 @@ async def test_cookies_are_not_kept() -> None:
         return response
 
     async with serving(handler) as url, new_session() as session:
-        peer = ModernPeer(HttpChannel(url, session), GREETING, "raw")
+        peer = ModernPeer(HttpChannel(url.replace("127.0.0.1", "localhost"), session), GREETING, "raw")
         await peer.request("tools/list", {})
         await peer.request("tools/list", {})
     assert cookies == [None, None]

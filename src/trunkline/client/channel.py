@@ -91,7 +91,7 @@ class Channel(Protocol):
         """Send a notification or a response. Raises `TransportError`."""
 
     async def close(self) -> None:
-        """Close; every request in flight fails with `TransportError`. Never raises."""
+        """Close; what is in flight fails with `TransportError`, at the latest when its answer arrives. Never raises."""
 
 
 class Link(Protocol):

@@ -295,7 +295,7 @@ class Client:
         kept = self._cache.get(method, params)
         if kept is not None:
             return kept
-        stamped = {**params, **self._meta(params, meta, progress, log)}
+        stamped = {**params, **self._meta(method, params, meta, progress, log)}
 
         async def send(attempt: JsonObject) -> JsonObject:
             return await self.connection.request(
@@ -314,6 +314,7 @@ class Client:
 
     def _meta(
         self,
+        method: str,
         params: Mapping[str, object],
         meta: Mapping[str, object] | None,
         progress: OnProgress | None,
@@ -321,7 +322,8 @@ class Client:
     ) -> JsonObject:
         given = params.get("_meta")
         merged: JsonObject = {**(given if isinstance(given, Mapping) else {}), **(meta or {})}
-        if progress is not None:
+        if progress is not None or method == "tools/call":
+            # Progress counts as a sign of life, so a call asks for it even if nobody is told.
             merged.setdefault("progressToken", 1)
         if log is not None or self._log is not None:
             merged.setdefault(LOG_LEVEL_KEY, self._log_level)

@@ -138,6 +138,8 @@ class HttpChannel:
         response = await self._request(verb, headers, body)
         self._streams.add(response)
         try:
+            if self._closed:
+                raise TransportError(f"The connection to {self.name} was closed meanwhile")
             yield response
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"The connection to {self.name} broke: {_reason(error)}") from error

@@ -30,6 +30,7 @@ _log = logging.getLogger("trunkline.client")
 TIMEOUT = 60.0
 MAXIMUM = 600.0
 _WAITING = 1000
+_ANSWERING = 100
 
 
 class Greeting(msgspec.Struct, frozen=True):
@@ -202,6 +203,9 @@ class BasePeer:
 
     def answer(self, message: Body, handler: OnRequest | None) -> None:
         """Answer a server-to-client request in the background: the stream it came on must go on meanwhile."""
+        if len(self._tasks) >= _ANSWERING:
+            _log.warning("%s asks for more at a time than is answered; a request is dropped", self.name)
+            return
         self.spawn(self._answer, message, handler)
 
     def spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
