@@ -84,3 +84,22 @@ def test_mirrored_parameters_are_known():
     schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
     share = listed("tools", [{"tools": [{"name": "t", "inputSchema": schema}]}])
     assert [param.key for param in share.headers["t"]] == [b"mcp-param-region"]
+
+
+schemas = st.recursive(
+    st.sampled_from(["object", "string", "integer", "Region", "a b", None, 1, True]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["type", "properties", "x-mcp-header", "$ref", "items", "a"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(schemas, max_size=4))
+def test_no_schema_breaks_a_list(found):
+    tools = [{"name": f"t{index}", "inputSchema": schema} for index, schema in enumerate(found)]
+    good = {"name": "good", "inputSchema": {"type": "object"}}
+    assert good in listed("tools", [{"tools": [*tools, good]}]).items

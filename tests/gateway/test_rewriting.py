@@ -1,5 +1,8 @@
 """Where URIs occur in results."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from trunkline.gateway import rewriting
 
 
@@ -43,3 +46,18 @@ def test_reads_and_prompts():
 def test_lies_are_left_alone():
     for result in ({}, {"content": "old"}, {"content": [None, {"type": "resource"}]}, {"_meta": {"ui": 3}}):
         assert rewriting.call_result(result, expose) == result
+
+
+KEYS = ["content", "contents", "messages", "type", "resource", "uri", "_meta", "ui", "resourceUri", "ui/resourceUri"]
+anything = st.recursive(
+    st.sampled_from(["resource", "resource_link", "old://x", None, 3]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), anything, max_size=5))
+def test_no_lie_breaks_the_walk(result):
+    for walk in (rewriting.tool, rewriting.call_result, rewriting.read_result, rewriting.prompt_result):
+        shown = walk(result, expose)
+        assert str(shown).replace("new://", "old://") == str(result)

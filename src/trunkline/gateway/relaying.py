@@ -100,7 +100,8 @@ class Relay:
     async def on_notification(self, method: str, params: dict[str, object]) -> None:
         """Carry progress and, where they are the caller's, log messages."""
         if method == "notifications/progress":
-            await self.context.exchange.notify(notification(method, params))
+            if json.number(params.get("progress")) is not None:
+                await self.context.exchange.notify(notification(method, params))
         elif method == "notifications/message" and self._overheard is not None:
             self._overheard(log_line(params))
         elif method == "notifications/message":
@@ -126,7 +127,8 @@ class Relay:
         """
         requests, state = _required(result)
         for request in requests.values():
-            if not self.context.can(_CARRIED[request.method]):
+            mode = ".url" if request.params is not None and request.params.get("mode") == "url" else ""
+            if not self.context.can(_CARRIED[request.method] + mode):
                 raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
         if not self.context.exchange.interactive:
             replay = self.context.replay or rounds.begin()
@@ -170,7 +172,7 @@ def _required(result: Result) -> tuple[dict[str, InputRequest], str | None]:
     requests = {}
     for key, request in (asked or {}).items():
         method = request.get("method") if isinstance(request, dict) else None
-        if method not in _CARRIED:
+        if not isinstance(method, str) or method not in _CARRIED:
             raise InvalidAnswer("its input_required result asks for something no client knows")
         params = request.get("params")
         requests[key] = _question(method, params if isinstance(params, dict) else None)

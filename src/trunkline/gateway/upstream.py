@@ -218,6 +218,8 @@ class Upstream:
         except TransportError as error:
             self._note(connection, error)
             error.message = self._masked(error.message)
+            facts = {"request": context.trace, "method": context.method, "upstream": self.name}
+            _log.warning("upstream %s failed at %s: %s", self.name, context.method, error.message, extra=facts)
             raise from_transport(self.name, context.method, error) from error
 
     def follow(self, uri: str) -> None:
