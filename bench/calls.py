@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from bench import subjects
-from bench.load import Pass, load
+from bench.load import Pass, load, verify
 from bench.report import Budget, Spread
 from bench.subjects import Running
 
@@ -27,9 +27,11 @@ def measure(passes: int, seconds: int) -> Budget:
     budget = Budget("1", "one tools/call, 16 connections, server on one core")
     with ExitStack() as stack:
         servers = [stack.enter_context(subjects.running(subject)) for subject in SUBJECTS]
-        for server in servers:
-            load(server, 1)
-        rounds = [{server.subject.name: load(server, seconds) for server in servers} for _ in range(passes)]
+        right = {server.subject.name: verify(server).size for server in servers}
+        rounds = [
+            {server.subject.name: load(server, seconds, right[server.subject.name]) for server in servers}
+            for _ in range(passes)
+        ]
     _table(servers, rounds)
     for server in servers:
         name = server.subject.name

@@ -16,25 +16,39 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True)
 class Pass:
-    """Calls a second, CPU microseconds of the server per call, and latency in microseconds."""
+    """Calls a second, CPU microseconds of the server per call, latency in microseconds, bytes of one answer."""
 
     rate: float
     cpu: float
     p50: float
     p99: float
+    size: float
 
 
-def load(server: Running, seconds: int, connections: int = 16) -> Pass:
-    """Load a server from the last core with the same call over `connections` connections."""
+def verify(server: Running, seconds: int = 1) -> Pass:
+    """A pass in which every answer is read and must be the right one; warms the server up as well."""
+    return _load(server, seconds, [server.subject.expected])
+
+
+def load(server: Running, seconds: int, size: float) -> Pass:
+    """A measured pass: every answer has status 200 and all together the size of as many right ones."""
+    found = _load(server, seconds, [])
+    if abs(found.size - size) > size * 0.02:
+        raise WrongAnswer(f"{server.subject.name}: answers of {found.size:.0f} bytes, the right ones have {size:.0f}")
+    return found
+
+
+def _load(server: Running, seconds: int, arguments: list[str], connections: int = 16) -> Pass:
+    """Load a server from the last core with the same call over some connections."""
     before = server.cpu()
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT), server.url, "--"]
-    child = subprocess.Popen([*command, server.subject.expected], stdout=subprocess.PIPE, text=True)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT), server.url, "--", *arguments]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     os.sched_setaffinity(child.pid, {CORES[-1]})
     output, _ = child.communicate(timeout=seconds + 60)
     used = server.cpu() - before
     lines = dict(line.split(" ", 1) for line in output.splitlines() if line.startswith(("RESULT ", "SAMPLE ")))
-    calls, duration, wrong, errors, p50, p99 = map(int, lines["RESULT"].split())
+    calls, duration, size, wrong, errors, p50, p99 = map(int, lines["RESULT"].split())
     if wrong or errors or not calls:
         name, sample = server.subject.name, lines.get("SAMPLE", "")
         raise WrongAnswer(f"{name}: {wrong} wrong answers and {errors} errors in {calls} calls, such as {sample}")
-    return Pass(calls / duration * 1e6, used / calls * 1e6, p50, p99)
+    return Pass(calls / duration * 1e6, used / calls * 1e6, p50, p99, size / calls)

@@ -3,7 +3,7 @@
 import asyncio
 
 from bench import subjects
-from bench.load import load
+from bench.load import verify
 from bench.report import Budget
 from bench.sessions import churn
 
@@ -15,7 +15,7 @@ def measure(sessions: int) -> Budget:
     budget = Budget("7", "memory")
     for subject in (subjects.ECHO, subjects.ASYNC, subjects.SDK, subjects.FASTMCP):
         with subjects.running(subject) as server:
-            load(server, 1)
+            verify(server)
             size = server.resident() / MEGABYTE
         if subject is subjects.ASYNC:
             budget.hold(f"{subject.name}: MB", size, most=45)
