@@ -251,7 +251,7 @@ async def test_a_python_file_and_a_command_are_started(tmp_path: Path) -> None:
             assert await client.tools() == []
 
 
-@pytest.mark.parametrize("target", ["", "ftp://x", "nowhere.py", "http://"])
+@pytest.mark.parametrize("target", ["", "ftp://x", "nowhere.py", "http://", "http://host:99999/mcp"])
 async def test_what_is_no_target_is_told_at_once(target: str) -> None:
     with pytest.raises((ConfigError, TransportError)):
         async with Client(target):

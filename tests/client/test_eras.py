@@ -319,3 +319,20 @@ def test_the_memory_is_bounded() -> None:
         memory.put(key, Remembered("modern", "2026-07-28"))
     assert memory.get("a") is None
     assert memory.get("c") is not None
+
+
+async def test_a_server_that_discovers_legacy_versions_only_is_legacy() -> None:
+    def reply(message: Message) -> list[Message | bytes | None]:
+        if message.get("method") == "server/discover":
+            return [answer(message, {**DISCOVERED, "supportedVersions": ["2025-11-25"]})]
+        return legacy_reply(message)
+
+    peer = await meet(Scripted(reply))
+    assert peer.era == "legacy"
+    await peer.close()
+
+
+async def test_no_common_version_is_told() -> None:
+    link = Scripted(lambda message: [answer(message, {**DISCOVERED, "supportedVersions": ["2099-01-01"]})])
+    with pytest.raises(TransportError, match="2099-01-01"):
+        await meet(link)

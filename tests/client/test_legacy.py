@@ -317,3 +317,74 @@ async def test_an_error_of_the_server_is_carried_as_it_came() -> None:
         with pytest.raises(RemoteError) as caught:
             await peer.request("resources/read", {"uri": "x"})
     assert caught.value.wire() == {"code": -32002, "message": "Resource not found", "data": {"uri": "x"}}
+
+
+async def test_listeners_are_told_when_the_process_ends() -> None:
+    def reply(message: Message) -> list[Message | bytes | None]:
+        if message.get("method") == "initialize":
+            return [answer(message, initialized(tools={"listChanged": True}))]
+        return [None] if message.get("method") == "tools/list" else []
+
+    link = Scripted(reply)
+    peer = LegacyPeer(DuplexChannel(link, "scripted"), GREETING, "scripted")
+    await peer.channel.start(peer.sink)
+    await peer.initialize()
+    subscription = peer.listen({"toolsListChanged": True})
+    await anext(subscription)
+    with pytest.raises(TransportError):
+        await peer.request("tools/list", {})
+    with pytest.raises(TransportError):
+        await anext(subscription)
+    await peer.close()
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+async def test_listeners_are_told_when_notifications_may_be_lost(resumable: bool) -> None:
+    server = Http(tools={"listChanged": True})
+    opened = 0
+
+    async def get(request: web.Request) -> web.StreamResponse:
+        nonlocal opened
+        opened += 1
+        response = await stream(request)
+        await response.write(event(None, id="e" if resumable else None, retry=10))
+        if opened > 1:
+            await response.write(event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))
+            await asyncio.sleep(3600)
+        return response
+
+    server.get = get
+    async with Met(server) as peer:
+        subscription = peer.listen({"toolsListChanged": True})
+        await anext(subscription)
+        if resumable:
+            assert (await anext(subscription)).method == "notifications/tools/list_changed"
+        else:
+            with pytest.raises(TransportError, match="listen again"):
+                await anext(subscription)
+        await subscription.aclose()
+
+
+async def test_a_request_the_server_withdraws_is_not_answered() -> None:
+    cancelled = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def handler(method: str, params: dict[str, object]) -> dict[str, object]:
+        asked.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return {}
+
+    link = Scripted(lambda message: [answer(message, initialized())] if "id" in message else [])
+    peer = LegacyPeer(DuplexChannel(link, "scripted"), GREETING, "scripted", on_request=handler)
+    await peer.channel.start(peer.sink)
+    await peer.initialize()
+    link.push({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {}})
+    await asked.wait()
+    link.push({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q"}})
+    await asyncio.wait_for(cancelled.wait(), 5)
+    assert "q" not in [message.get("id") for message in link.received]
+    await peer.close()

@@ -41,6 +41,7 @@ class DuplexChannel:
         self._reader: asyncio.Task[None] | None = None
         self._sink: Callable[[Body], None] = _ignore
         self._ended: TransportError | None = None
+        self._endings: list[Callable[[TransportError], None]] = []
 
     def __repr__(self) -> str:
         return f"<DuplexChannel {self.name}>"
@@ -49,6 +50,10 @@ class DuplexChannel:
     def ended(self) -> bool:
         """Whether the stream is over; the channel cannot be used again."""
         return self._ended is not None
+
+    def on_end(self, callback: Callable[[TransportError], None]) -> None:
+        """Call when the stream is over, with the reason."""
+        self._endings.append(callback)
 
     async def start(self, sink: Callable[[Body], None]) -> None:
         """Open the link and start reading."""
@@ -154,6 +159,8 @@ class DuplexChannel:
     def _end(self, reason: TransportError) -> None:
         if self._ended is None:
             self._ended = reason
+            for callback in self._endings:
+                callback(reason)
         for queue in self._pending.values():
             queue.put_nowait(reason)
 

@@ -6,7 +6,7 @@ What may live here: probing and its memory. What may not: anything after the con
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 import msgspec
@@ -169,6 +169,8 @@ async def _try_modern(
     try:
         await channel.start(peer.sink)
         discovered = await peer.discover(approach.probe if channel.duplex else approach.timeout)
+        if _only_legacy(discovered, approach):
+            return None
     except RemoteError as error:
         if not _is_modern(error, approach):
             return None
@@ -231,6 +233,19 @@ async def _after_refusal(
     except TransportError as error:
         _log.debug("%s: no HTTP+SSE either: %s", url.partition("?")[0], error)
         raise refusal from error
+
+
+def _only_legacy(discovered: Mapping[str, object], approach: Approach) -> bool:
+    """Whether a server that answers the probe has only legacy versions in common with us."""
+    supported = discovered.get("supportedVersions")
+    names = [name for name in supported if isinstance(name, str)] if isinstance(supported, list) else []
+    if common(MODERN, names):
+        return False
+    if approach.era == "modern" or not common(LEGACY, names):
+        raise TransportError(
+            f"The server has no protocol version in common with us; it speaks {', '.join(names)[:100]}"
+        )
+    return True
 
 
 def _is_modern(error: RemoteError, approach: Approach) -> bool:

@@ -46,6 +46,14 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have the same origin; one that cannot be read has none."""
+    try:
+        return origin(one) == origin(other)
+    except ValueError:
+        return False
+
+
 def address(url: str) -> str:
     """A URL for people: without user info and query, which may hold secrets."""
     parts = urlsplit(url)
@@ -156,7 +164,7 @@ class HttpChannel:
                 response = await self._session.request(
                     verb, self.url, data=body, headers=headers, allow_redirects=False, timeout=_NO_TIMEOUT
                 )
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
                 raise TransportError(f"Cannot connect to {self.name}: {_reason(error)}", delivered=False) from error
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
                 raise TransportError(f"The connection to {self.name} broke: {_reason(error)}") from error
@@ -169,10 +177,9 @@ class HttpChannel:
     def _move(self, response: aiohttp.ClientResponse) -> None:
         """Follow a redirect inside the origin only: headers may hold credentials meant for this origin."""
         location = urljoin(self.url, response.headers.get("Location", ""))
-        if origin(location) != origin(self.url):
+        if not same_origin(location, self.url):
             raise HttpFailure(
-                f"{self.name} redirects to another origin, {'://'.join(map(str, origin(location)[:2]))}: "
-                "use that address if you trust it",
+                f"{self.name} redirects to another origin, {location[:200]!r}: use that address if you trust it",
                 response.status,
                 response.headers,
             )

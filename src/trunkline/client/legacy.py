@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
+from trunkline.client.duplex import DuplexChannel
 from trunkline.client.http import HttpChannel
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
 from trunkline.errors import HttpFailure, InvalidAnswer, TransportError
@@ -49,6 +50,8 @@ class LegacyPeer(BasePeer):
     ) -> None:
         super().__init__(channel, greeting, name, on_request=on_request, on_event=on_event)
         self._http = channel if isinstance(channel, HttpChannel) else None
+        if isinstance(channel, DuplexChannel):
+            channel.on_end(self._cut)
         self._session: str | None = None
         self._renewing = asyncio.Lock()
         self._listeners: dict[Inbox, Mapping[str, object]] = {}
@@ -151,8 +154,7 @@ class LegacyPeer(BasePeer):
         """End the session and the connection."""
         if self._stream is not None:
             self._stream.cancel()
-        for inbox in self._listeners:
-            inbox.end(TransportError(f"The connection to {self.name} was closed"))
+        self._cut(TransportError(f"The connection to {self.name} was closed"))
         if self._http is not None and self._session is not None:
             with contextlib.suppress(TransportError, TimeoutError):
                 async with asyncio.timeout(2):
@@ -166,6 +168,11 @@ class LegacyPeer(BasePeer):
             if _wants(wanted, method, params):
                 inbox.put(method, params)
         super().publish(method, params)
+
+    def _cut(self, reason: TransportError) -> None:
+        """Tell the listeners that they may have missed something; they listen again."""
+        for inbox in self._listeners:
+            inbox.end(reason)
 
     def _agreed(self, notifications: Mapping[str, object], uris: list[str]) -> dict[str, object]:
         """The part of a filter this server can honour."""
@@ -260,15 +267,24 @@ class LegacyPeer(BasePeer):
 
     async def _keep_stream(self, http: HttpChannel, opened: Callable[[], None]) -> None:
         call = self.call("", {})
-        failures = 0
+        failures, first = 0, True
+
+        def reopened() -> None:
+            nonlocal first
+            if not first and call.last_event_id is None:
+                self._cut(TransportError(f"{self.name}: notifications may have been lost; listen again"))
+            first = False
+            opened()
+
+        session = self._session
         while True:
             began = asyncio.get_running_loop().time()
-            session = self._session
+            if session != self._session:
+                session, call.last_event_id = self._session, None
             try:
-                await http.stream(self._headers("", {}), call, opened)
+                await http.stream(self._headers("", {}), call, reopened)
             except HttpFailure as failure:
                 if failure.status == 404 and session is not None:
-                    call.last_event_id = None
                     with contextlib.suppress(TransportError):
                         await self._renew(session)
                 elif failure.status < 500:
@@ -285,8 +301,12 @@ def _wants(wanted: Mapping[str, object], method: str, params: Mapping[str, objec
         uris = wanted.get("resourceSubscriptions")
         uri = params.get("uri")
         # An update may name a sub-resource of the one subscribed to (2025-11-25, resources, Subscriptions).
-        return isinstance(uris, list) and isinstance(uri, str) and any(uri.startswith(one) for one in uris)
+        return isinstance(uris, list) and isinstance(uri, str) and any(_covers(one, uri) for one in uris)
     return bool(wanted.get(_LISTS.get(method, "")))
+
+
+def _covers(subscribed: str, updated: str) -> bool:
+    return updated == subscribed or updated.startswith(subscribed.rstrip("/") + "/")
 
 
 def _session_lost(call: Call, message: Body) -> bool:

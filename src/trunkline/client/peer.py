@@ -127,6 +127,7 @@ class BasePeer:
         self._on_request = on_request
         self._on_event = on_event
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answering: dict[object, asyncio.Task[None]] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.revision}>"
@@ -198,21 +199,30 @@ class BasePeer:
 
     def publish(self, method: str, params: dict[str, object]) -> None:
         """Hand an unsolicited notification to whoever cares."""
-        if self._on_event is not None:
+        if method == "notifications/cancelled":
+            task = self._answering.get(params.get("requestId"))
+            if task is not None:
+                task.cancel()
+        elif self._on_event is not None:
             self.spawn(self._on_event, method, params)
 
     def answer(self, message: Body, handler: OnRequest | None) -> None:
         """Answer a server-to-client request in the background: the stream it came on must go on meanwhile."""
-        if len(self._tasks) >= _ANSWERING:
+        if not isinstance(message["id"], str | int):
+            return
+        if len(self._answering) >= _ANSWERING:
             _log.warning("%s asks for more at a time than is answered; a request is dropped", self.name)
             return
-        self.spawn(self._answer, message, handler)
+        id = message["id"]
+        self._answering[id] = self.spawn(self._answer, message, handler)
+        self._answering[id].add_done_callback(lambda _: self._answering.pop(id, None))
 
-    def spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    def spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> asyncio.Task[None]:
         """Run something for this peer; it is cancelled when the peer closes, and its failure is logged."""
         task = asyncio.create_task(self._guard(work, arguments))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _headers(self, method: str, params: Params) -> Headers:
         return ()
@@ -233,8 +243,7 @@ class BasePeer:
     async def _answer(self, message: Body, handler: OnRequest | None) -> None:
         method, params = _head(message)
         id = message["id"]
-        if not isinstance(id, str | int):
-            return
+        assert isinstance(id, str | int)
         try:
             if method == "ping":
                 result: dict[str, object] = {}

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import aiohttp
 
 from trunkline.client.channel import MAX_MESSAGE, Headers
-from trunkline.client.http import origin
+from trunkline.client.http import same_origin
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
 
@@ -66,7 +66,7 @@ class SseLink:
         if event is None or event.event != "endpoint":
             raise InvalidAnswer("The first event of an HTTP+SSE server must be `endpoint`")
         self._endpoint = urljoin(self._url, event.data)
-        if origin(self._endpoint) != origin(self._url):
+        if not same_origin(self._endpoint, self._url):
             raise InvalidAnswer("The server announced an endpoint at another origin; nothing is sent there")
 
     async def send(self, message: bytes) -> None:

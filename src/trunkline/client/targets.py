@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from trunkline.client.channel import Headers, Link
 from trunkline.client.eras import Approach, meet_duplex, meet_http
-from trunkline.client.http import address, new_session
+from trunkline.client.http import address, new_session, origin
 from trunkline.client.memory import MemoryLink
 from trunkline.client.peer import Peer
 from trunkline.client.stdio import StdioLink
@@ -60,9 +59,14 @@ class HttpTarget:
     def __init__(
         self, url: str, headers: Headers = (), session: aiohttp.ClientSession | None = None, sse: bool | None = None
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{url.partition('?')[0]!r} is not a URL a server can have")
+        try:
+            scheme, host, _ = origin(url)
+        except ValueError:
+            scheme = host = ""
+        if scheme not in ("http", "https") or not host:
+            raise ConfigError(
+                "This is not a URL a server can have: it needs http:// or https://, a host and a valid port"
+            )
         self.name = address(url)
         self.key = url
         self._headers = headers
