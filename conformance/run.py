@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 from conformance import report, subjects, suite
@@ -21,7 +22,6 @@ RESULT = suite.ROOT / "build/conformance.json"
 # Wires with a requirement set, and the older ones, of which everything that applies is run.
 REVISIONS = ("2025-11-25", "2026-07-28")
 OLDER = ("2025-03-26", "2025-06-18")
-MODERN = "2026-07-28"
 # Measures how long the client waits, so nothing else may run beside it.
 TIMED = "sse-retry"
 # The scenarios that need a client which can sign in.
@@ -75,11 +75,11 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     for wire in (*REVISIONS, *OLDER):
         key = f"server/{wire} direct pending/{wire} extension/"
         found.append(Job(key, _server_job(wire, Leg("", "direct"), subjects.direct, options.url)))
-    if not options.url:
-        for wire in REVISIONS:
-            leg = Leg("", "gateway", upstream=MODERN)
-            key = f"server/{wire} gateway over {MODERN} pending/{wire} extension/"
-            found.append(Job(key, _server_job(wire, leg, subjects.through_gateway, None)))
+    for wire, upstream in product(REVISIONS, () if options.url else REVISIONS):
+        way = Leg("", "gateway", upstream=upstream)
+        key = f"server/{wire} {way.title} pending/{wire} extension/"
+        start = partial(subjects.through_gateway, upstream=upstream)
+        found.append(Job(key, _server_job(wire, way, start, None)))
     for wire in REVISIONS:
         for name in suite.listed("client", wire):
             if fnmatch(name, options.scenario) and not fnmatch(name, SIGN_IN):

@@ -14,20 +14,26 @@ CLIENT = f"{sys.executable} -m conformance.client"
 START_SECONDS = 20.0
 
 
+# The fixture server by the newest wire it speaks.
+FIXTURES = {"2025-11-25": "conformance.legacy:app", "2026-07-28": "conformance.server:app"}
+
+
 @contextmanager
-def direct(folder: Path) -> Iterator[str]:
+def direct(folder: Path, wire: str = "2026-07-28") -> Iterator[str]:
     """The fixture server; gives the URL of its endpoint."""
-    with _serving("conformance.server:app", folder / "server.log") as url:
+    with _serving(FIXTURES[wire], folder / "server.log") as url:
         yield url
 
 
 @contextmanager
-def through_gateway(folder: Path) -> Iterator[str]:
-    """A gateway over the fixture server; gives the URL of the gateway's endpoint."""
-    with direct(folder) as upstream:
-        log = folder / "gateway.log"
-        with _serving("conformance.gateway:app", log, {"CONFORMANCE_UPSTREAM": upstream}) as url:
-            yield url
+def through_gateway(folder: Path, upstream: str) -> Iterator[str]:
+    """A gateway over the fixture server, which speaks no newer wire than `upstream`; gives the gateway's URL."""
+    log = folder / "gateway.log"
+    with (
+        direct(folder, upstream) as url,
+        _serving("conformance.gateway:app", log, {"CONFORMANCE_UPSTREAM": url}) as own,
+    ):
+        yield own
 
 
 @contextmanager
