@@ -64,3 +64,39 @@ def test_number_reads_what_was_kept_as_digits() -> None:
     assert json.number(3) == 3
     assert json.number(True) is None
     assert json.number("3") is None
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_nesting_is_counted_outside_of_strings(opening: str) -> None:
+    closing = "]" if opening == "[" else "}"
+    fits = opening * json.MAX_DEPTH + "1" + closing * json.MAX_DEPTH
+    quoted = stdlib.dumps({"text": '\\"[{' * 500, "\\": "[" * 500})
+
+    json.check_depth(fits.encode())
+    json.check_depth(f"[{','.join([fits[len(opening) : -1]] * 9)}]".encode())
+    json.check_depth(quoted.encode())
+    with pytest.raises(ParseError, match="nested deeper"):
+        json.check_depth(f"[{fits}]".encode())
+
+
+def test_an_endless_string_full_of_quotes_is_no_burden() -> None:
+    with pytest.raises(ParseError):
+        json.parse(b'{"a":"' + b'\\"[' * 500_000)
+
+
+@pytest.mark.parametrize("text", [rb'"\ud800"', rb'{"a":["\udc00\ud800"]}', rb'{"\uD800":1}'])
+def test_half_of_a_surrogate_pair_is_refused(text: bytes) -> None:
+    with pytest.raises(ParseError):
+        json.parse(text)
+    with pytest.raises(ParseError):
+        json.plain(text)
+
+
+def test_surrogate_pairs_and_their_look_alikes_are_read() -> None:
+    assert json.parse(rb'["\ud83d\ude00", "\\ud800"]') == ["\U0001f600", r"\ud800"]
+
+
+@pytest.mark.parametrize("raw", [b'"\xff"', b'"\xed\xa0\x80"', b"[" * 100_000, b"NaN", b""])
+def test_plain_values_come_from_json_alone(raw: bytes) -> None:
+    with pytest.raises(ParseError):
+        json.plain(raw)

@@ -6,6 +6,7 @@ What may not: knowledge of any message.
 """
 
 import json
+import re
 from typing import NoReturn
 
 import msgspec
@@ -14,6 +15,10 @@ from trunkline.errors import ParseError
 
 MAX_DEPTH = 128
 """Nesting allowed in a parsed message; deeper ones are refused before they cost a stack."""
+
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[{]+|[\]}]+")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 encode = msgspec.json.Encoder().encode
@@ -29,34 +34,27 @@ def parse(raw: bytes | memoryview | str) -> object:
         parse(b'{"price": 0.10}')  # {"price": Raw(b"0.10")}
     """
     try:
-        text = raw if isinstance(raw, str) else bytes(raw).decode("utf-8")
-        check_depth(text)
-        return _decode(text)
+        encoded = raw.encode("utf-8") if isinstance(raw, str) else bytes(raw)
+        text = encoded.decode("utf-8")
+        check_depth(encoded)
+        value = _decode(text)
+        if _SURROGATE.search(encoded):
+            # Half of a pair stands for no character: it could be read here but never written again.
+            json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as error:
         raise ParseError(f"Parse error: {_reason(error)}") from None
 
 
-def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
-    """Refuse JSON nested deeper than `limit`; the slow walk runs only where there are more than `limit` brackets."""
-    if text.count("[") + text.count("{") <= limit:
+def check_depth(text: bytes, limit: int = MAX_DEPTH) -> None:
+    """Refuse JSON nested deeper than `limit`; the walk runs only where there are more than `limit` brackets."""
+    if text.count(b"[") + text.count(b"{") <= limit:
         return
-    depth, in_string, escaped = 0, False, False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > limit:
-                raise ParseError(f"Parse error: nested deeper than {limit} levels")
-        elif character in "]}":
-            depth -= 1
+    depth = 0
+    for run in _BRACKETS.findall(_STRINGS.sub(b"", text)):
+        depth += len(run) if run[0] in b"[{" else -len(run)
+        if depth > limit:
+            raise ParseError(f"Parse error: nested deeper than {limit} levels")
 
 
 def number(value: object) -> int | float | None:
@@ -69,8 +67,14 @@ def number(value: object) -> int | float | None:
 
 
 def plain(raw: bytes | msgspec.Raw) -> object:
-    """Decode JSON to ordinary Python values, for people and validators; numbers may lose digits."""
-    return json.loads(bytes(raw))
+    """Decode JSON to ordinary Python values, for people and validators; numbers may lose digits.
+
+    Raises `ParseError`.
+    """
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ParseError(f"Parse error: {_reason(error)}") from None
 
 
 def _literal(digits: str) -> msgspec.Raw | float:
@@ -97,6 +101,8 @@ def _no_constant(name: str) -> NoReturn:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
+    if isinstance(error, UnicodeEncodeError):
+        return "half of a surrogate pair"
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return str(error)

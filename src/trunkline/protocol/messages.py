@@ -84,8 +84,16 @@ def decode(body: bytes) -> Message:
     """Decode one message. Raises `ParseError` or `InvalidRequest`; `request_id` is set where it is readable."""
     try:
         message = _decode_message(body)
+        if not body.isascii():
+            # The decoder passes over raw parts unread; whoever reads them later relies on UTF-8.
+            body.decode("utf-8")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise explain(body) from None
+    if body.count(b"[") + body.count(b"{") > json.MAX_DEPTH:
+        try:
+            json.check_depth(body)
+        except ParseError as error:
+            raise identified(error, message.id) from None
     if message.method is UNSET and message.result is UNSET and message.error is UNSET:
         raise identified(InvalidRequest("A message needs a method, a result or an error"), message.id)
     return message

@@ -1,0 +1,103 @@
+"""A run of many seeded inputs over HTTP, judged one by one. Input number n of seed s is always the same bytes."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.fuzz import oracle, requests
+from tests.fuzz.exchange import Answer, Connection, Hang
+from tests.fuzz.requests import BASE, Case, Fields, post
+from tests.fuzz.running import Neighbour, Target
+
+KINDS = (requests.message_case, requests.header_case, requests.attack_case)
+WEIGHTS = (80, 12, 8)
+
+
+class Campaign:
+    """Inputs from a seed against a running server.
+
+    Parameters:
+        target: the server.
+        seed: decides every input.
+        workers: connections at once.
+
+    Attributes:
+        faults: what was wrong, with the number of the input.
+        kinds, statuses: how many inputs of each kind, answers of each status.
+        sessions: legacy sessions made and dropped.
+    """
+
+    def __init__(self, target: Target, seed: int, workers: int = 6) -> None:
+        self._target = target
+        self._seed = seed
+        self._workers = workers
+        self.faults: list[str] = []
+        self.kinds: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.sessions = 0
+
+    async def run(self, start: int, stop: int) -> None:
+        """Send the inputs numbered from `start` to before `stop`."""
+        numbers = iter(range(start, stop))
+        await asyncio.gather(*(self._work(numbers) for _ in range(self._workers)))
+        self.faults += self._target.trouble()
+
+    def case(self, number: int, session: Fields) -> Case:
+        """One input."""
+        choose = random.Random(f"{self._seed}/{number}")
+        return choose.choices(KINDS, WEIGHTS)[0](choose, session)
+
+    async def _work(self, numbers: Iterator[int]) -> None:
+        async with Connection(self._target.port) as own, Connection(self._target.port) as other:
+            while True:
+                session = await self._open_session(own)
+                for number in numbers:
+                    await self._one(number, self.case(number, session), own, other)
+                    if number % 25 == 0:
+                        break
+                else:
+                    await self._close_session(own, session)
+                    return
+                await self._close_session(own, session)
+
+    async def _one(self, number: int, case: Case, own: Connection, other: Connection) -> None:
+        self.kinds[case.kind] += 1
+        try:
+            if case.whole:
+                answers = [await own.ask(case.steps[0])]
+            else:
+                answers = await other.play(case)
+            faults = [fault for answer in answers for fault in self._judge(case, answer)]
+        except (Hang, OSError, ValueError, EOFError) as error:
+            faults = [f"{type(error).__name__}: {error}"]
+        self.faults += [f"input {self._seed}/{number} ({case.kind}): {fault}" for fault in faults]
+
+    def _judge(self, case: Case, answer: Answer) -> list[str]:
+        self.statuses[answer.status] += 1
+        return list(oracle.exchange(case, answer) if case.whole else oracle.response(answer))
+
+    async def _open_session(self, connection: Connection) -> Fields:
+        """A legacy session for what needs one, or nothing where the server has none to give."""
+        params = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}}
+        hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+        answer = await connection.ask(post(json.dumps(hello).encode(), list(BASE)))
+        session = answer.headers.get("mcp-session-id")
+        return [("Mcp-Session-Id", session)] if session else []
+
+    async def _close_session(self, connection: Connection, session: Fields) -> None:
+        if session:
+            await connection.ask(requests.head([*BASE, *session], "DELETE /mcp HTTP/1.1"))
+            self.sessions += 1
+
+
+async def besieged(target: Target, seed: int, start: int, stop: int) -> tuple[Campaign, Neighbour]:
+    """Run a campaign while a neighbour calls."""
+    neighbour = Neighbour(target.port)
+    calling = asyncio.create_task(neighbour.run())
+    campaign = Campaign(target, seed)
+    await campaign.run(start, stop)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    return campaign, neighbour
