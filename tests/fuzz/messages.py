@@ -1,7 +1,7 @@
 """Messages to start from, and grammar-aware damage.
 
-A message is made from the official schema of its revision, pointed at what the server under test really has, and then
-damaged none, one or a few times: as a JSON value first, as text afterwards. The same random source gives the same bytes.
+A message is made from the official schema of its revision, pointed at what the server under test really has, and
+damaged none, one or a few times: as a JSON value first, as text afterwards. The same seed gives the same bytes.
 """
 
 import json
@@ -63,8 +63,33 @@ SCALARS = (
     [None] * 500,
 )
 KEYS = ("", "\0", "__proto__", "jsonrpc", "id", "method", "params", "_meta", "name", "uri", "cursor", "result", "error")
-METHODS = ("", "tools/", "tools/call/", "Tools/Call", "rpc.discover", "ping", "initialize", "server/discover", "\0", "x" * 9000)
-LITERALS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e-999", "01", "+1", ".5", "1.", "0x10", "9" * 5000, "'x'", "\\u0000")
+METHODS = (
+    "",
+    "tools/",
+    "tools/call/",
+    "Tools/Call",
+    "rpc.discover",
+    "ping",
+    "initialize",
+    "server/discover",
+    "\0",
+    "x" * 9000,
+)
+LITERALS = (
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "-1e-999",
+    "01",
+    "+1",
+    ".5",
+    "1.",
+    "0x10",
+    "9" * 5000,
+    "'x'",
+    "\\u0000",
+)
 
 
 @cache
@@ -231,7 +256,8 @@ def _as_response(choose: random.Random, value: object) -> object:
 
 
 _WOUNDS: tuple[Callable[[random.Random, object], object], ...] = (
-    _drop, _drop, _retype, _retype, _retype, _add, _nest, _enlarge, _reorder, _rename, _other_method, _in_list, _as_response,
+    _drop, _drop, _retype, _retype, _retype, _add, _nest, _enlarge, _reorder, _rename, _other_method, _in_list,
+    _as_response,
 )  # fmt: skip
 
 
@@ -262,7 +288,9 @@ def _flip(choose: random.Random, text: bytes) -> bytes:
 
 def _insert(choose: random.Random, text: bytes) -> bytes:
     at = choose.randint(0, len(text))
-    piece = choose.choice((b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"//c\n", b",", b"}", b"[" * 3000, b'{"a":' * 3000, b"\\ud800"))
+    piece = choose.choice(
+        (b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"//c\n", b",", b"}", b"[" * 3000, b'{"a":' * 3000, b"\\ud800")
+    )
     return text[:at] + piece + text[at:]
 
 

@@ -1,4 +1,4 @@
-"""What every answer must be, whatever was sent. Each function returns what is wrong, in words; nothing when all is well."""
+"""What every answer must be, whatever was sent. Each function yields, in words, what is wrong."""
 
 import json
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from tests.fuzz.exchange import Answer
 from tests.fuzz.messages import MODERN
 from tests.fuzz.requests import SMUGGLED, Case
 from tests.protocol.official import validator
+from trunkline.errors import ParseError
 from trunkline.protocol import sse
-from trunkline.protocol.json import MAX_DEPTH, check_depth
+from trunkline.protocol.json import check_depth
 
 INTERNAL, OVERLOADED = -32603, -31003
 BEFORE_THE_BODY = {401, 403, 405, 406, 411, 413, 415, 421, 431}
@@ -44,11 +45,10 @@ def readable(body: bytes) -> object:
         raise ValueError(name)
 
     try:
-        text = body.decode("utf-8")
-        check_depth(text, MAX_DEPTH)
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        check_depth(body)
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
         json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, Twice, RecursionError, Exception):
+    except (ValueError, Twice, ParseError, RecursionError):
         return None
     return value
 

@@ -99,14 +99,20 @@ def _call(id: object = 1, tool: str = "add") -> tuple[bytes, Fields]:
 
 
 VALUES = (
-    "", " ", "\t", "\0", "\x7f", "é", "世界", "a,b", "=?base64?", "=?base64?=", "=?base64?!!!?=", "=?base64?YQ==?=", "=?base64?YWRk?=",
-    "=?base64?gIA=?=", "=?BASE64?YWRk?=", "=?utf-8?B?YWRk?=", "add ", " add", "ADD", "tools/call", "2026-07-28", "2025-11-25",
-    "2024-11-05", "1999-01-01", "9" * 400, "x" * 5000, "%61dd", '"add"', "0", "-1", "null", "gzip", "chunked", "*/*;q=0", "text/event-stream",
+    "", " ", "\t", "\0", "\x7f", "é", "世界", "a,b", "=?base64?", "=?base64?=", "=?base64?!!!?=", "=?base64?YQ==?=",
+    "=?base64?YWRk?=",
+    "=?base64?gIA=?=", "=?BASE64?YWRk?=", "=?utf-8?B?YWRk?=", "add ", " add", "ADD", "tools/call", "2026-07-28",
+    "2025-11-25",
+    "2024-11-05", "1999-01-01", "9" * 400, "x" * 5000, "%61dd", '"add"', "0", "-1", "null", "gzip", "chunked",
+    "*/*;q=0", "text/event-stream",
 )  # fmt: skip
 NAMES = (
-    "Mcp-Method", "Mcp-Name", "MCP-Protocol-Version", "Mcp-Session-Id", "Mcp-Param-City", "Mcp-Param-Day", "Mcp-Param-", "Mcp-Param-X",
-    "Last-Event-ID", "Accept", "Content-Type", "Content-Encoding", "Host", "Origin", "Authorization", "Forwarded", "X-Forwarded-Host",
-    "X-HTTP-Method-Override", "Expect", "Upgrade", "Connection", "Accept-Encoding", "Range", "traceparent", "Mcp_Method", "mcp-name ",
+    "Mcp-Method", "Mcp-Name", "MCP-Protocol-Version", "Mcp-Session-Id", "Mcp-Param-City", "Mcp-Param-Day",
+    "Mcp-Param-", "Mcp-Param-X",
+    "Last-Event-ID", "Accept", "Content-Type", "Content-Encoding", "Host", "Origin", "Authorization", "Forwarded",
+    "X-Forwarded-Host",
+    "X-HTTP-Method-Override", "Expect", "Upgrade", "Connection", "Accept-Encoding", "Range", "traceparent",
+    "Mcp_Method", "mcp-name ",
 )  # fmt: skip
 
 
@@ -142,7 +148,9 @@ def _both_lengths(choose: random.Random) -> list[Step]:
     """Content-Length and Transfer-Encoding that disagree (RFC 9112, section 6.1)."""
     hidden = _hidden()
     body = b"0\r\n\r\n" + hidden
-    coding = choose.choice(("chunked", " chunked", "Chunked", "chunked, identity", "xchunked", "identity", "gzip, chunked", "chunked\t"))
+    coding = choose.choice(
+        ("chunked", " chunked", "Chunked", "chunked, identity", "xchunked", "identity", "gzip, chunked", "chunked\t")
+    )
     pair = [("Content-Length", str(len(body))), ("Transfer-Encoding", coding)]
     choose.shuffle(pair)
     return [head([*_call()[1], *pair]) + body]
@@ -160,7 +168,9 @@ def _two_lengths(choose: random.Random) -> list[Step]:
 
 def _odd_length(choose: random.Random) -> list[Step]:
     body, fields = _call()
-    length = choose.choice(("-1", "+5", "0x10", "1e3", "", " ", "5 5", "9" * 30, "18446744073709551616", "5,5", "٣", "1_0", "4294967297"))
+    length = choose.choice(
+        ("-1", "+5", "0x10", "1e3", "", " ", "5 5", "9" * 30, "18446744073709551616", "5,5", "٣", "1_0", "4294967297")
+    )
     return [head([*fields, ("Content-Length", length)]) + body]
 
 
@@ -186,7 +196,20 @@ def _folded(choose: random.Random) -> list[Step]:
 
 def _odd_names(choose: random.Random) -> list[Step]:
     body, fields = _call()
-    odd = choose.choice(("Mcp-Method ", " Mcp-Method", "Mcp-Method\t", "Mcp-M\0thod", "", "Mcp Method", "Mcp-Méthod", "Host\r", "(a)", "a:b"))
+    odd = choose.choice(
+        (
+            "Mcp-Method ",
+            " Mcp-Method",
+            "Mcp-Method\t",
+            "Mcp-M\0thod",
+            "",
+            "Mcp Method",
+            "Mcp-Méthod",
+            "Host\r",
+            "(a)",
+            "a:b",
+        )
+    )
     fields.insert(choose.randrange(len(fields)), (odd, "tools/list"))
     return [post(body, fields)]
 
@@ -194,33 +217,89 @@ def _odd_names(choose: random.Random) -> list[Step]:
 def _odd_target(choose: random.Random) -> list[Step]:
     body, fields = _call()
     target = choose.choice((
-        "http://127.0.0.1/mcp", "http://evil.example/mcp", "//evil.example/mcp", "/mcp?x=1", "/mcp#f", "/mcp/", "/./mcp", "/x/../mcp", "/%6dcp",
-        "/mcp%00", "/mcp;a=b", "*", "", "mcp", "/" + "a" * 20_000, "/\xe9", "evil.example:80", "/mcp\t", "/%", "/%zz", "http://[::1/mcp",
+        "http://127.0.0.1/mcp", "http://evil.example/mcp", "//evil.example/mcp", "/mcp?x=1", "/mcp#f", "/mcp/",
+        "/./mcp", "/x/../mcp", "/%6dcp",
+        "/mcp%00", "/mcp;a=b", "*", "", "mcp", "/" + "a" * 20_000, "/\xe9", "evil.example:80", "/mcp\t", "/%",
+        "/%zz", "http://[::1/mcp",
     ))  # fmt: skip
-    line = f"{choose.choice(('POST', 'GET', 'CONNECT', 'OPTIONS'))} {target} HTTP/{choose.choice(('1.1', '1.1', '1.0', '2.0', '0.9', '1.11', 'x'))}"
-    return [post(body, fields, line)]
+    verb = choose.choice(("POST", "GET", "CONNECT", "OPTIONS"))
+    version = choose.choice(("1.1", "1.1", "1.0", "2.0", "0.9", "1.11", "x"))
+    return [post(body, fields, f"{verb} {target} HTTP/{version}")]
 
 
 def _odd_verb(choose: random.Random) -> list[Step]:
     body, fields = _call()
-    verb = choose.choice(("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "post", "PRI", "BREW", "P\0ST", "", "X" * 300))
+    verb = choose.choice(
+        (
+            "GET",
+            "PUT",
+            "DELETE",
+            "PATCH",
+            "HEAD",
+            "OPTIONS",
+            "TRACE",
+            "CONNECT",
+            "post",
+            "PRI",
+            "BREW",
+            "P\0ST",
+            "",
+            "X" * 300,
+        )
+    )
     if choose.random() < 0.4:
-        fields.append(("Origin", choose.choice(("null", "http://evil.example", "http://127.0.0.1:1", "http://[", "\t", "http://localhost\u0130"))))
+        fields.append(
+            (
+                "Origin",
+                choose.choice(
+                    ("null", "http://evil.example", "http://127.0.0.1:1", "http://[", "\t", "http://localhost\u0130")
+                ),
+            )
+        )
     return [post(body, fields, f"{verb} /mcp HTTP/1.1")]
 
 
 def _chunks(choose: random.Random) -> list[Step]:
     """Chunked framing, sound and unsound."""
     body, fields = _call()
-    size = choose.choice(("%x" % len(body), "0" * 20 + "%x" % len(body), "%x;ext=1" % len(body), "-5", "g", "", "f" * 17, "%x " % len(body), "0x5"))
-    tail = choose.choice((b"\r\n0\r\n\r\n", b"0\r\n\r\n", b"\r\n0\r\nTrailer: x\r\n\r\n", b"\n0\n\n", b"\r\n0\r\n" + b"T: x\r\n" * 500 + b"\r\n", b""))
-    sent = head([*fields, ("Transfer-Encoding", "chunked"), ("Connection", "close")]) + size.encode() + b"\r\n" + body + tail
+    size = choose.choice(
+        (
+            f"{len(body):x}",
+            f"{len(body):020x}",
+            f"{len(body):x};ext=1",
+            "-5",
+            "g",
+            "",
+            "f" * 17,
+            f"{len(body):x} ",
+            "0x5",
+        )
+    )
+    tail = choose.choice(
+        (
+            b"\r\n0\r\n\r\n",
+            b"0\r\n\r\n",
+            b"\r\n0\r\nTrailer: x\r\n\r\n",
+            b"\n0\n\n",
+            b"\r\n0\r\n" + b"T: x\r\n" * 500 + b"\r\n",
+            b"",
+        )
+    )
+    sent = (
+        head([*fields, ("Transfer-Encoding", "chunked"), ("Connection", "close")])
+        + size.encode()
+        + b"\r\n"
+        + body
+        + tail
+    )
     return [sent, END] if choose.random() < 0.5 else [sent]
 
 
 def _huge_head(choose: random.Random) -> list[Step]:
     body, fields = _call()
-    extra = choose.choice(([("X-Big", "x" * 100_000)], [(f"X-{i}", "y" * 20) for i in range(3000)], [("X-" + "n" * 70_000, "v")]))
+    extra = choose.choice(
+        ([("X-Big", "x" * 100_000)], [(f"X-{i}", "y" * 20) for i in range(3000)], [("X-" + "n" * 70_000, "v")])
+    )
     return [post(body, [*fields, *extra])]
 
 
@@ -256,7 +335,19 @@ def _pipelined(choose: random.Random) -> list[Step]:
 
 def _garbage(choose: random.Random) -> list[Step]:
     noise = choose.randbytes(choose.choice((1, 16, 300, 5000)))
-    return [choose.choice((noise, b"\r\n" * 50, b"\x16\x03\x01\x02\x00\x01" + noise, b"GET /\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\0" * 200)), END]
+    return [
+        choose.choice(
+            (
+                noise,
+                b"\r\n" * 50,
+                b"\x16\x03\x01\x02\x00\x01" + noise,
+                b"GET /\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\n\r\n",
+                b"\0" * 200,
+            )
+        ),
+        END,
+    ]
 
 
 def _upgrade(choose: random.Random) -> list[Step]:
@@ -275,7 +366,8 @@ def _expect(choose: random.Random) -> list[Step]:
 
 
 ATTACKS: tuple[Callable[[random.Random], list[Step]], ...] = (
-    _both_lengths, _two_lengths, _odd_length, _shorter, _longer, _folded, _odd_names, _odd_target, _odd_verb, _chunks, _huge_head,
+    _both_lengths, _two_lengths, _odd_length, _shorter, _longer, _folded, _odd_names, _odd_target, _odd_verb,
+    _chunks, _huge_head,
     _endless_head, _trickle, _half_closed, _pipelined, _garbage, _upgrade, _expect,
 )  # fmt: skip
 
