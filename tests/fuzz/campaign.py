@@ -5,14 +5,16 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from tests.fuzz import oracle, requests
 from tests.fuzz.exchange import Answer, Connection, Hang
+from tests.fuzz.messages import LEGACY
 from tests.fuzz.requests import BASE, Case, Fields, post
 from tests.fuzz.running import Neighbour, Target
 
-KINDS = (requests.message_case, requests.header_case, requests.attack_case)
-WEIGHTS = (80, 12, 8)
+KINDS = (requests.message_case, requests.header_case, requests.session_case, requests.attack_case)
+WEIGHTS = (78, 10, 4, 8)
 
 
 class Campaign:
@@ -51,15 +53,13 @@ class Campaign:
 
     async def _work(self, numbers: Iterator[int]) -> None:
         async with Connection(self._target.port) as own, Connection(self._target.port) as other:
-            while True:
-                session = await self._open_session(own)
-                for number in numbers:
-                    await self._one(number, self.case(number, session), own, other)
-                    if number % 25 == 0:
-                        break
-                else:
-                    await self._close_session(own, session)
-                    return
+            for number in numbers:
+                revision = LEGACY[number % len(LEGACY)]
+                session = await self._open_session(own, revision)
+                for one in (number, *islice(numbers, 24)):
+                    case = self.case(one, session)
+                    case.session = revision
+                    await self._one(one, case, own, other)
                 await self._close_session(own, session)
 
     async def _one(self, number: int, case: Case, own: Connection, other: Connection) -> None:
@@ -78,18 +78,16 @@ class Campaign:
         self.statuses[answer.status] += 1
         return list(oracle.exchange(case, answer) if case.whole else oracle.response(answer))
 
-    async def _open_session(self, connection: Connection) -> Fields:
-        """A legacy session for what needs one, or nothing where the server has none to give."""
-        params = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}}
+    async def _open_session(self, connection: Connection, revision: str) -> Fields:
+        """A legacy session for what needs one."""
+        params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}}
         hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
         answer = await connection.ask(post(json.dumps(hello).encode(), list(BASE)))
-        session = answer.headers.get("mcp-session-id")
-        return [("Mcp-Session-Id", session)] if session else []
+        return [("Mcp-Session-Id", answer.headers["mcp-session-id"])]
 
     async def _close_session(self, connection: Connection, session: Fields) -> None:
-        if session:
-            await connection.ask(requests.head([*BASE, *session], "DELETE /mcp HTTP/1.1"))
-            self.sessions += 1
+        await connection.ask(requests.head([*BASE, *session], "DELETE /mcp HTTP/1.1"))
+        self.sessions += 1
 
 
 async def besieged(target: Target, seed: int, start: int, stop: int) -> tuple[Campaign, Neighbour]:

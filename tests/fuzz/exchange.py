@@ -154,4 +154,4 @@ class Connection:
 
 def _never_ends(body: bytes) -> bool:
     """A subscription was opened: reading on would last until something changes."""
-    return b"notifications/subscriptions/acknowledged" in body or body.startswith(b"id:")
+    return b"notifications/subscriptions/acknowledged" in body

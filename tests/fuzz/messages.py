@@ -16,6 +16,9 @@ MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26")
 REVISIONS = (MODERN, *LEGACY)
 PREFIX = "io.modelcontextprotocol/"
+LARGEST = 300_000
+"""Bytes of the largest messages, roughly."""
+
 CAPABILITIES = ({}, {"elicitation": {}}, {"elicitation": {"form": {}}, "sampling": {}, "roots": {"listChanged": True}})
 MIRRORED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
@@ -211,15 +214,20 @@ def _enlarge(choose: random.Random, value: object) -> object:
         return value
     inner = place[0][place[1]]  # type: ignore[index]
     if isinstance(inner, str):
-        inner = inner * choose.choice((50, 3000))
+        inner = inner * _times(inner, choose.choice((50, 3000)))
     elif isinstance(inner, int):
         inner = inner * 10 ** choose.choice((18, 60, 310))
     elif isinstance(inner, list):
-        inner = inner * choose.choice((50, 1000))
+        inner = inner * _times(inner, choose.choice((50, 1000)))
     else:
         inner = {**(inner if isinstance(inner, dict) else {}), **{f"k{i}": i for i in range(choose.choice((20, 2000)))}}
     place[0][place[1]] = inner  # type: ignore[index]
     return value
+
+
+def _times(value: object, wanted: int) -> int:
+    """How often a value may be repeated: a little more than a server takes is as good as a hundred times more."""
+    return min(wanted, LARGEST // (len(str(value)) + 1) + 1)
 
 
 def _reorder(choose: random.Random, value: object) -> object:
@@ -245,7 +253,7 @@ def _other_method(choose: random.Random, value: object) -> object:
 
 
 def _in_list(choose: random.Random, value: object) -> object:
-    return [value] * choose.choice((0, 1, 2, 99, 150))
+    return [value] * _times(value, choose.choice((0, 1, 2, 99, 150)))
 
 
 def _as_response(choose: random.Random, value: object) -> object:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from tests.fuzz.exchange import Answer
-from tests.fuzz.messages import MODERN
+from tests.fuzz.messages import LEGACY, MODERN, PREFIX
 from tests.fuzz.requests import SMUGGLED, Case
 from tests.protocol.official import validator
 from trunkline.errors import ParseError
@@ -26,6 +26,13 @@ RESULTS = {
     "prompts/get": "GetPromptResult",
     "completion/complete": "CompleteResult",
     "subscriptions/listen": "SubscriptionsListenResult",
+}
+LEGACY_RESULTS = {
+    "initialize": "InitializeResult",
+    "ping": "EmptyResult",
+    "logging/setLevel": "EmptyResult",
+    "resources/subscribe": "EmptyResult",
+    "resources/unsubscribe": "EmptyResult",
 }
 
 
@@ -81,7 +88,7 @@ def exchange(case: Case, answer: Answer) -> Iterator[str]:
         if one.get("id") != id or type(one.get("id")) is not type(id):
             yield f"the id {str(id)[:80]!r} was echoed as {str(one.get('id'))[:80]!r}"
         assert isinstance(value, dict)
-        yield from result(value, one)
+        yield from result(value, one, case.session)
 
 
 def response(answer: Answer) -> Iterator[str]:
@@ -126,24 +133,29 @@ def well_formed(message: object) -> Iterator[str]:
         return
     error = message.get("error")
     kind = "JSONRPCErrorResponse" if error is not None else "JSONRPCMessage"
-    if not validator(MODERN, kind).is_valid(message):
+    # The older schema knows no `resultType`; what a result must be is judged where the request is known.
+    if not (validator(MODERN, kind).is_valid(message) or validator(LEGACY[0], kind).is_valid(message)):
         yield f"not a valid {kind}: {str(message)[:200]}"
     if isinstance(error, dict) and error.get("code") == INTERNAL:
         yield f"an internal error: {error.get('message')}"
 
 
-def result(request: dict, message: dict) -> Iterator[str]:
-    """Judge the result of a modern request by the official schema."""
+def result(request: dict, message: dict, session: str) -> Iterator[str]:
+    """Judge a result by the official schema of its revision: that of the session unless the request names one."""
+    outcome = message.get("result")
+    if outcome is None:
+        return
     params = request.get("params")
     meta = params.get("_meta") if isinstance(params, dict) else None
-    outcome = message.get("result")
-    if outcome is None or not isinstance(meta, dict) or "io.modelcontextprotocol/protocolVersion" not in meta:
-        return
-    name = RESULTS.get(request["method"])
+    modern = isinstance(meta, dict) and PREFIX + "protocolVersion" in meta
+    name = RESULTS.get(request["method"]) if modern else {**RESULTS, **LEGACY_RESULTS}.get(request["method"])
     if isinstance(outcome, dict) and outcome.get("resultType") == "input_required":
         name = "InputRequiredResult"
+    revision = MODERN if modern else session
+    if name == "InitializeResult" and isinstance(outcome, dict):
+        revision = outcome.get("protocolVersion", session)
     if name is None:
         yield f"a result for the unknown method {request['method'][:60]!r}"
-    elif not validator(MODERN, name).is_valid(outcome):
-        reason = next(iter(validator(MODERN, name).iter_errors(outcome))).message
-        yield f"not a valid {name}: {reason[:200]}"
+    elif not validator(revision, name).is_valid(outcome):
+        reason = next(iter(validator(revision, name).iter_errors(outcome))).message
+        yield f"not a valid {name} of {revision}: {reason[:200]}"

@@ -6,9 +6,10 @@ A case is a list of steps for one connection: bytes to send, seconds to wait, or
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.fuzz import messages
+from tests.fuzz.messages import LEGACY
 from trunkline.protocol.headers import encode_value
 
 END = "end"
@@ -29,9 +30,8 @@ class Case:
     steps: list[Step]
     whole: bool = False
     body: bytes = b""
-    method: str = "POST"
-    wanted: set[int] = field(default_factory=set)
-    """Statuses that are acceptable; empty for any but 5xx."""
+    session: str = LEGACY[0]
+    """The revision of the legacy session it belongs to."""
 
 
 BASE = (
@@ -88,6 +88,29 @@ def message_case(choose: random.Random, session: Fields) -> Case:
     if revision != messages.MODERN:
         fields += session if choose.random() < 0.8 else [("MCP-Protocol-Version", revision)]
     return Case(f"message {revision}", [post(body, fields)], True, body)
+
+
+def session_case(choose: random.Random, session: Fields) -> Case:
+    """What only legacy sessions have: streams to open and to resume, foreign and forged session ids, batches."""
+    id = session[0][1] if session else "none"
+    at = choose.randrange(len(id))
+    odd = choose.choice(
+        (id, id, id[:-1], id[:at] + "A" + id[at + 1 :], id.swapcase(), "", "é" + id, id + id, "." * 5000)
+    )
+    fields = [*BASE[::2], ("Mcp-Session-Id", odd)]
+    verb = choose.choice(("GET", "GET", "DELETE", "POST", "POST"))
+    if verb == "GET":
+        if choose.random() < 0.5:
+            fields.append(
+                ("Last-Event-ID", choose.choice(("", "0", "/", "a/1", "1/-1", "\xff", "9" * 3000, f"{id}/1")))
+            )
+        return Case("session GET", [head(fields, "GET /mcp HTTP/1.1"), 0.002, END])
+    if verb == "DELETE":
+        fields[1] = ("Mcp-Session-Id", odd if odd != id else id[::-1])
+        return Case("session DELETE", [head(fields, "DELETE /mcp HTTP/1.1"), END])
+    items = [messages.body(choose, choose.choice(LEGACY))[0] for _ in range(choose.choice((0, 1, 3, 120)))]
+    body = b"[" + b",".join(items) + choose.choice((b"]", b"]", b"]", b",]", b""))
+    return Case("batch", [post(body, [*BASE, ("Mcp-Session-Id", odd), ("Connection", "close")])])
 
 
 def _call(id: object = 1, tool: str = "add") -> tuple[bytes, Fields]:

@@ -8,7 +8,7 @@ What may not: the answers.
 from collections.abc import Mapping
 from functools import lru_cache
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from trunkline.engine.doors import Authenticator, RequestFacts
 from trunkline.engine.principal import ANONYMOUS, Principal
@@ -110,8 +110,11 @@ class HTTPTransport:
         plainly = headers.get(b"mcp-protocol-version") in _MODERN and message.method != "initialize"
         if plainly or messages.is_modern(headers, message):
             await modern.serve(self.application, message, headers, principal, receive, send, extra)
-        else:
+            return
+        try:
             await self._legacy.post(message, headers, principal, receive, send, extra)
+        except ProtocolError as error:
+            raise error if message.method is UNSET else messages.identified(error, message.id) from None
 
     async def _not_post(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, extra: Headers
