@@ -20,6 +20,9 @@ URIS = 10_000
 """Resources of one upstream that may be listened to at once."""
 
 _LONGEST_PAUSE = 60.0
+_STEADY = 30.0
+"""Seconds after which a stream that ends was a good one."""
+
 _FLAGS = {"tools": "toolsListChanged", "prompts": "promptsListChanged", "resources": "resourcesListChanged"}
 
 LISTS: dict[str, tuple[Kind, ...]] = {
@@ -116,11 +119,12 @@ class Following:
 
     async def _keep(self, peer: Peer, wanted: dict[str, object], old: asyncio.Task[None] | None) -> None:
         failures = 0
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 async with aclosing(peer.listen(wanted)) as stream:
                     async for notification in stream:
-                        failures = 0
                         if old is not None:
                             old.cancel()
                             old = None
@@ -132,6 +136,7 @@ class Following:
                 _log.info("upstream %s: listening ended: %s", self._upstream, error.message)
             except TransportError as error:
                 _log.info("upstream %s: listening ended: %s", self._upstream, error.message)
-            failures += 1
+            # Some servers acknowledge and hang up: they are asked ever more seldom.
+            failures = 1 if loop.time() - began > _STEADY else failures + 1
             await asyncio.sleep(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
             self._missed()

@@ -98,7 +98,7 @@ class Sessions:
         """Close all sessions."""
         for key in list(self._sessions):
             self._drop(key)
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _take(self, key: Key, capabilities: Mapping[str, object]) -> Session:
         session = self._sessions.pop(key, None)
@@ -113,9 +113,13 @@ class Sessions:
 
     def _rest(self, key: Key, session: Session) -> None:
         """Without calls a session waits for the next one, for a while; one that never connected does not."""
-        if session.relays or self._sessions.get(key) is not session:
+        if session.relays:
             return
-        if session.connection is None:
+        if self._sessions.get(key) is not session:
+            # Everything was closed while this one was still connecting.
+            if session.connection is not None:
+                self.lose(session, session.connection)
+        elif session.connection is None:
             self._drop(key)
         else:
             session.timer = asyncio.get_running_loop().call_later(self._idle, self._drop, key)

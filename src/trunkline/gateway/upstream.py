@@ -100,7 +100,7 @@ class Upstream:
         self._limits = limits
         self._users = 0
         self._peer: Peer | None = None
-        self._following = Following(self.name, self._notified, lambda: self.shelf.expire(*KINDS))
+        self._following = Following(self.name, self._notified, self._missed)
         self._sessions = Sessions(self.name, self._open, limit=limits.sessions, idle=limits.session_idle)
         self._warming: set[asyncio.Task[None]] = set()
         self._supervised: Supervised[Connection] = Supervised(
@@ -369,6 +369,11 @@ class Upstream:
             uri = notification.params.get("uri")
             if isinstance(uri, str):
                 self._tell(None, uri)
+
+    def _missed(self) -> None:
+        """Nobody listened for a while: whatever changed meanwhile shows when the lists are read again."""
+        self.shelf.expire(*KINDS)
+        self._warm()
 
     def _offers(self, kind: Kind) -> bool:
         return self.capabilities is None or shelf.offers(self.capabilities, kind)
