@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.transports.bad import BAD_META, BAD_PARAMS, NOT_MESSAGES, ODD_RESPONSES
 from tests.transports.fixture import (
     INITIALIZED,
     VERSION,
@@ -306,34 +307,7 @@ class TestBatches:
 
 
 class TestTrouble:
-    @pytest.mark.parametrize(
-        "raw",
-        [
-            b"",
-            b"nonsense",
-            b"{",
-            b"[",
-            b"null",
-            b"7",
-            b'"text"',
-            b"[]",
-            b"{}",
-            b'{"jsonrpc":"1.0","id":1,"method":"ping"}',
-            b'{"jsonrpc":"2.0","id":{},"method":"ping"}',
-            b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}',
-            b'{"jsonrpc":"2.0","id":1,"method":7}',
-            b"[" * 100_000,
-            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + b"[" * 100_000,
-            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
-            b"\xff\xfe{}",
-            b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}',
-            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\\ud800"}}',
-            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"\xff"}}}',
-            b'{"jsonrpc":"2.0","id":' + b"9" * 5000 + b',"method":"ping"}',
-            b"x" * (17 * 1024 * 1024),
-        ],
-        ids=lambda raw: repr(raw[:40]),
-    )
+    @pytest.mark.parametrize("raw", [*NOT_MESSAGES, b"", b"x" * (17 * 1024 * 1024)], ids=lambda raw: repr(raw[:50]))
     @pytest.mark.parametrize("legacy", [False, True])
     async def test_a_bad_message_is_answered_and_disturbs_nobody(self, pipe: Pipe, raw: bytes, legacy: bool) -> None:
         if legacy:
@@ -342,6 +316,15 @@ class TestTrouble:
         error = await pipe.next()
         assert "error" in error
         await pipe.send(call("after", "echo", {"text": "fine"}, modern=not legacy))
+        assert words(await pipe.answer("after")) == "fine"
+
+    @pytest.mark.parametrize("raw", [*BAD_PARAMS, *BAD_META, *ODD_RESPONSES], ids=lambda raw: repr(raw[:80]))
+    @pytest.mark.parametrize("revision", [None, "2025-03-26", "2025-11-25"])
+    async def test_odd_parameters_disturb_nobody(self, pipe: Pipe, raw: bytes, revision: str | None) -> None:
+        if revision is not None:
+            await begin(pipe, revision)
+        await pipe.send(raw)
+        await pipe.send(call("after", "echo", {"text": "fine"}, modern=revision is None))
         assert words(await pipe.answer("after")) == "fine"
 
     @pytest.mark.parametrize("tool", ["broken", "odd"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import socket
+import io
 from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
@@ -11,6 +11,7 @@ import uvicorn
 from tests.transports.fixture import INITIALIZED, initialize
 from trunkline.protocol import json, sse
 from trunkline.transports.asgi import ASGIApp
+from trunkline.transports.serving import Binding, bind
 
 BOTH = "application/json, text/event-stream"
 JSON = {"Content-Type": "application/json", "Accept": BOTH}
@@ -19,21 +20,27 @@ JSON = {"Content-Type": "application/json", "Accept": BOTH}
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, http: str = "httptools") -> AsyncIterator[int]:
     """Serve an ASGI application on a free port of the loopback."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
+    listener = bind(Binding(port=0))
     config = uvicorn.Config(
         app, http=http, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
     )
+    config.load()
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.005)
+    server.lifespan = config.lifespan_class(config)
+    # The parts of `Server.serve`, without its clock and its pauses, which would make every test longer.
+    await server.lifespan.startup()
+    await server.startup(sockets=[listener])
     try:
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = True
-        await task
-        listener.close()
+        for acceptor in server.servers:
+            acceptor.close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+        async with asyncio.timeout(5):
+            while server.server_state.connections or server.server_state.tasks:
+                await asyncio.sleep(0.002)
+        await server.lifespan.shutdown()
 
 
 class Web:
@@ -44,6 +51,7 @@ class Web:
         self.url = f"http://127.0.0.1:{port}{path}"
         self.http = http
         self.headers: dict[str, str] = {}
+        self.always: dict[str, str] = {}
         self._responses: list[aiohttp.ClientResponse] = []
 
     async def post(self, body: bytes, **headers: str) -> aiohttp.ClientResponse:
@@ -56,7 +64,8 @@ class Web:
         return await self.request("DELETE", **headers)
 
     async def request(self, method: str, body: bytes | None = None, **headers: str) -> aiohttp.ClientResponse:
-        response = await self.http.request(method, self.url, data=body, headers=self._all(headers))
+        data = io.BytesIO(body) if isinstance(body, bytes) and len(body) > 1_000_000 else body
+        response = await self.http.request(method, self.url, data=data, headers=self._all(headers))
         self._responses.append(response)
         return response
 
@@ -77,7 +86,7 @@ class Web:
 
     def _all(self, headers: Mapping[str, str]) -> dict[str, str]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return {**JSON, **self.headers, **named}
+        return {**JSON, **self.always, **self.headers, **named}
 
 
 class Events:

@@ -181,9 +181,7 @@ def explain(body: bytes) -> ProtocolError:
     if not isinstance(value, dict):
         return InvalidRequest("A message is a JSON object")
     id = value.get("id")
-    return identified(
-        InvalidRequest(_fault(value)), id if isinstance(id, str | int) and not isinstance(id, bool) else UNSET
-    )
+    return identified(InvalidRequest(_fault(value)), id if _is_id(id) else UNSET)  # type: ignore[arg-type]
 
 
 def identified(error: ProtocolError, id: Id | UnsetType) -> ProtocolError:
@@ -212,10 +210,17 @@ def notification(method: str, params: Mapping[str, object] | None = None) -> byt
     return json.encode({"jsonrpc": "2.0", "method": method, "params": params})
 
 
+def _is_id(value: object) -> bool:
+    """Whether it is an id that a response can echo: lone surrogates are no UTF-8."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _fault(value: dict[str, object]) -> str:
     if value.get("jsonrpc") != "2.0":
         return 'A message needs "jsonrpc": "2.0"'
-    if "id" in value and (not isinstance(value["id"], str | int) or isinstance(value["id"], bool)):
+    if "id" in value and not _is_id(value["id"]):
         return "A request id is a string or an integer"
     if "method" in value and not isinstance(value["method"], str):
         return "A method is a string"

@@ -46,12 +46,13 @@ class Changes:
         tell: takes each encoded notification.
     """
 
-    __slots__ = ("_application", "_context", "_subscription", "_task", "_tell")
+    __slots__ = ("_application", "_closed", "_context", "_subscription", "_task", "_tell")
 
     def __init__(self, application: Application, context: Context, tell: Callable[[bytes], Awaitable[None]]) -> None:
         self._application = application
         self._context = context
         self._tell = tell
+        self._closed = False
         offered = parse_filter(_ALL_LISTS, application.engine.capabilities(context.revision))
         self._subscription = application.hub.open(offered, context.principal.owner)
         self._task = asyncio.create_task(self._pump(), name="trunkline changes")
@@ -70,6 +71,10 @@ class Changes:
         if uri in filter.uris:
             return
         await self._application.engine.provider.follow(context, [uri])
+        if self._closed:
+            # The session ended meanwhile: what was begun for it ends as well.
+            await self._application.engine.provider.unfollow(context, [uri])
+            return
         self._application.hub.change(self._subscription, Filter(filter.kinds, self._subscription.filter.uris | {uri}))
 
     async def unfollow(self, context: Context, uri: str) -> None:
@@ -81,6 +86,7 @@ class Changes:
 
     async def close(self) -> None:
         """Stop listening and unfollow everything."""
+        self._closed = True
         self._task.cancel()
         self._subscription.close()
         uris = sorted(self._subscription.filter.uris)

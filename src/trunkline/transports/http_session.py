@@ -28,7 +28,7 @@ class HTTPSession(Session):
         settle: told when something of the session ended here.
     """
 
-    __slots__ = ("_alone_since", "_retention", "_settle", "_spawn", "ear", "holders", "streams")
+    __slots__ = ("_alone_since", "_ended", "_retention", "_settle", "_spawn", "ear", "holders", "streams")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class HTTPSession(Session):
         self._retention = retention
         self._spawn = spawn
         self._settle = settle
+        self._ended = False
         self.holders = 0
         self._alone_since = 0.0
         self.streams: dict[str, Stream] = {}
@@ -73,7 +74,8 @@ class HTTPSession(Session):
     def leave_alone(self) -> None:
         """Nobody carries the GET stream at the moment."""
         self._alone_since = time.monotonic()
-        self.application.inflight.enter(self)
+        if not self.application.inflight.draining:
+            self.application.inflight.enter(self)
 
     def sweep(self, now: float) -> None:
         """Give up on a client that does not come back for its GET stream."""
@@ -92,7 +94,8 @@ class HTTPSession(Session):
         """Nothing to stop: calls and connections are told themselves."""
 
     async def end(self) -> None:
-        """End calls and streams; what was kept for the client is forgotten."""
+        """End calls and streams; nothing is kept for a client that said goodbye."""
+        self._ended = True
         for stream in list(self.streams.values()):
             stream.close()
         await super().end()
@@ -100,7 +103,7 @@ class HTTPSession(Session):
     def closed(self, stream: Stream, complete: bool) -> None:
         """A stream is complete: keep its log for its time."""
         self.streams.pop(stream.name, None)
-        if stream.opened:
+        if stream.opened and not self._ended:
             self._retention.keep(self.facts.key, stream.name, complete=complete)
         if stream is self.ear:
             self.ear = None

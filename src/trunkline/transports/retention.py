@@ -37,7 +37,8 @@ class Retention:
         """Keep the log of a complete stream for its time."""
         due = time.monotonic() + (self._brief if complete else self._long)
         self._queues[0 if complete else 1].append((due, session, stream))
-        self._inflight.enter(self)
+        if not self._inflight.draining:
+            self._inflight.enter(self)
 
     def sweep(self, now: float) -> None:
         """Forget what is due."""

@@ -49,7 +49,8 @@ def is_loopback(host: str) -> bool:
 def bind(binding: Binding) -> socket.socket:
     """Open the listening socket. Raises `ConfigError` that says what to do when the port is taken."""
     family = socket.AF_INET6 if ":" in binding.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only where the protocol is named; with it, answers take 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((binding.host.strip("[]"), binding.port))

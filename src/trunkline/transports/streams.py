@@ -254,6 +254,8 @@ class Connection:
                 return
             await self._start()
             self._inflight.enter(self)
+            if self._inflight.draining:
+                self.drain()
             watcher = asyncio.create_task(self._watch())
             while await self._carry():
                 await self._wait()

@@ -1,0 +1,78 @@
+"""What sessions and calls leave behind: counted, and as a slope of resident memory."""
+
+import gc
+import os
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+
+from tests.transports.fixture import INITIALIZED, Stage, application_of, call, initialize
+from trunkline.transports.http import HTTPTransport
+
+BYTES_A_SESSION = 100
+_FIELDS = [
+    (b"host", b"localhost"),
+    (b"content-type", b"application/json"),
+    (b"accept", b"application/json, text/event-stream"),
+]
+
+
+def resident() -> int:
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def ask(
+    app: HTTPTransport, method: str, body: bytes = b"", session: bytes | None = None
+) -> tuple[int, Mapping[bytes, bytes], bytes]:
+    """One HTTP request without a socket, whose buffers would be measured as well."""
+    fields = [*_FIELDS, *([(b"mcp-session-id", session)] if session is not None else [])]
+    scope = {"type": "http", "method": method, "path": "/mcp", "headers": fields, "root_path": ""}
+    sent: list[Mapping[str, object]] = []
+
+    async def receive() -> Mapping[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(event: Mapping[str, object]) -> None:
+        sent.append(event)
+
+    await app(scope, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(event.get("body", b"") for event in sent)
+
+
+async def plain(app: HTTPTransport) -> None:
+    """A session that is made and dropped."""
+    status, headers, _ = await ask(app, "POST", initialize())
+    session = headers[b"mcp-session-id"]
+    assert status == 200
+    assert (await ask(app, "POST", INITIALIZED, session))[0] == 202
+    assert (await ask(app, "DELETE", b"", session))[0] == 204
+
+
+async def busy(app: HTTPTransport) -> None:
+    """One with a call answered by JSON before it is dropped."""
+    _, headers, _ = await ask(app, "POST", initialize())
+    session = headers[b"mcp-session-id"]
+    _, _, body = await ask(app, "POST", call(1, "echo", {"text": "x"}), session)
+    assert b'"text":"x"' in body
+    await ask(app, "DELETE", b"", session)
+
+
+@pytest.mark.parametrize(("life", "count"), [(plain, 20_000), (busy, 5_000)])
+async def test_sessions_made_and_dropped_leave_nothing(
+    life: Callable[[HTTPTransport], Awaitable[None]], count: int
+) -> None:
+    application = application_of(Stage())
+    app = HTTPTransport(application)
+    for _ in range(1000):
+        await life(app)
+    before, objects = resident(), len(gc.get_objects())
+    for _ in range(count):
+        await life(app)
+    slope = (resident() - before) / count
+    print(f"{life.__name__}: {slope:.1f} bytes a session over {count}")
+    assert slope < BYTES_A_SESSION
+    assert len(gc.get_objects()) - objects < 200
+    assert not application.inflight.calls
+    await application.stop()
