@@ -93,6 +93,15 @@ BY_SERVER: dict[str, dict[str, Any]] = {
         "missing": missing(-32602, "Resource not found: 'notes://nowhere'"),
     },
 }
+GATEWAY = {
+    "server": ["trunkline", Like("^[0-9.]+"), None],
+    "unknown": {"code": -32602, "message": Like("Unknown tool: no upstream has 'shop__no_such_tool'"), "data": None},
+}
+BY_GATEWAY: dict[str, dict[str, Any]] = {
+    # A launched process is shared by all callers, and what it logs is for the operator alone.
+    "python-sdk": {**GATEWAY, "chat": []},
+    "typescript": GATEWAY,
+}
 NO_OUTPUT = {"in": ["a", "b"], "out": None}
 NO_PERSON = [Like("could not answer .*Method not found"), []]
 BY_CLIENT: dict[str, dict[str, Any]] = {
@@ -137,6 +146,9 @@ def steps(pair: Pair) -> list[str]:
         absent |= client.get(key, set())
     for key in (pair.server, f"{pair.server} {pair.mode}", f"{pair.server} {pair.transport}"):
         absent |= server.get(key, set())
+    if pair.upstream is not None:
+        # It passes on the instructions of those upstreams that are there by the time it is asked.
+        absent.add("instructions")
     return [step for step in ("revision", *EXPECTED, "missing") if step not in absent]
 
 
@@ -144,9 +156,11 @@ def expected(pair: Pair, step: str) -> Any:
     """What the client must see there."""
     if step == "revision":
         return pair.revision
-    if step == "missing" and pair.server == "trunkline":
+    if step == "missing" and (pair.server == "trunkline" or pair.upstream):
         return _missing_from_us(pair)
-    for differing in (BY_SERVER.get(pair.server, {}), BY_CLIENT.get(f"{pair.client} {pair.revision}", {})):
+    gateway = BY_GATEWAY.get(pair.upstream, {}) if pair.upstream else {}
+    client = BY_CLIENT.get(f"{pair.client} {pair.revision}", {}) if pair.server == "trunkline" else {}
+    for differing in (gateway, BY_SERVER.get(pair.workshop, {}), client):
         if step in differing:
             return differing[step]
     return EXPECTED[step]

@@ -3,8 +3,11 @@
 import asyncio
 import functools
 import itertools
+import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.interop import running
@@ -27,6 +30,17 @@ class Pair(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.client} {self.mode} to {self.server} over {self.transport}"
+
+    @property
+    def upstream(self) -> str | None:
+        """The server behind our gateway, when it is the gateway the client talks to."""
+        through, _, upstream = self.server.partition(" over ")
+        return upstream if through == "gateway" else None
+
+    @property
+    def workshop(self) -> str:
+        """The server whose workshop the client sees."""
+        return self.upstream or self.server
 
     @property
     def modern(self) -> bool:
@@ -70,7 +84,24 @@ def _from_us() -> list[Pair]:
     return [*pairs, Pair("trunkline", "python-sdk", "auto", "2025-11-25", "sse")]
 
 
-PAIRS = [*_to_us(), *_from_us()]
+def _through_us() -> list[Pair]:
+    pairs = []
+    for upstream in ("gateway over python-sdk", "gateway over typescript"):
+        for client in ("python-sdk", "typescript"):
+            pairs += [Pair(client, upstream, "auto", MODERN, "http")]
+            pairs += [Pair(client, upstream, "2025-11-25", "2025-11-25", "http")]
+        pairs += [Pair("typescript-v1", upstream, "legacy", "2025-11-25", "http")]
+        pairs += [Pair("fastmcp", upstream, "auto", MODERN, "http")]
+        pairs += [Pair("python-sdk", upstream, "auto", MODERN, "stdio")]
+        pairs += [Pair("typescript", upstream, "2025-11-25", "2025-11-25", "stdio")]
+    return pairs
+
+
+PAIRS = [*_to_us(), *_from_us(), *_through_us()]
+LABEL = "shop"
+"""What the upstream is called in the gateway's configuration."""
+
+_folder = tempfile.TemporaryDirectory(prefix="trunkline-interop-")
 Serving = Callable[[Sequence[str]], str]
 """Starts an HTTP server once and gives its URL."""
 
@@ -106,11 +137,26 @@ def observe(pair: Pair, serving: Serving) -> Seen:
     return seen
 
 
+def gateway_command(upstream: str, how: str, serving: Serving) -> list[str]:
+    """What starts our gateway over one upstream: the Python one is launched, the TypeScript one is met over HTTP."""
+    if upstream == "typescript":
+        entry: dict[str, object] = {"url": serving(server_command(upstream, "http"))}
+    else:
+        command, *arguments = server_command(upstream, "stdio")
+        entry = {"command": command, "args": arguments}
+    file = Path(_folder.name, f"{upstream}.json")
+    file.write_text(json.dumps({"mcpServers": {LABEL: entry}}))
+    return running.trunkline("up", str(file), *(["--stdio"] if how == "stdio" else ["--port", "0", "--no-table"]))
+
+
 def _walk(pair: Pair, serving: Serving) -> Seen:
-    command = server_command(pair.server, pair.transport)
+    if pair.upstream is None:
+        command, prefix = server_command(pair.server, pair.transport), "-"
+    else:
+        command, prefix = gateway_command(pair.upstream, pair.transport, serving), f"{LABEL}__"
     target = command if pair.transport == "stdio" else [serving(command)]
     if pair.client != "trunkline":
-        return running.observe([*client_command(pair.client, pair.mode), *target])
+        return running.observe([*client_command(pair.client, pair.mode, prefix), *target])
     key = f"k{os.getpid()}x{next(_keys)}"
     era: Era | None = "legacy" if pair.mode == "legacy" else None
     return asyncio.run(walk(command if pair.transport == "stdio" else target[0], key, era))

@@ -59,9 +59,14 @@ def ours(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"tests.interop.{module}", *arguments]
 
 
+def trunkline(*arguments: str) -> list[str]:
+    """The command of our command line."""
+    return [str(Path(sys.executable).with_name("trunkline")), *arguments]
+
+
 @contextmanager
 def serving(command: Sequence[str]) -> Iterator[str]:
-    """A server process that prints its URL as its first line, and is gone after the body."""
+    """A server process whose first line ends with its URL, and which is gone after the body."""
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, cwd=ROOT, text=True,
@@ -69,7 +74,7 @@ def serving(command: Sequence[str]) -> Iterator[str]:
         )  # fmt: skip
         assert child.stdout is not None
         try:
-            url = child.stdout.readline().strip()
+            url = child.stdout.readline().strip().rpartition(" ")[2]
             if not url.startswith("http"):
                 errors.seek(0)
                 raise AssertionError(f"{command} does not start: {url}\n{errors.read()[-3000:]}")
