@@ -313,6 +313,15 @@ class TestListening:
         await application.inflight.drain(2)
         assert await events.rest() == []
 
+    @pytest.mark.parametrize("left", [False, True])
+    async def test_it_does_not_hold_up_a_stop(self, web: Web, application: Application, left: bool) -> None:
+        await web.begin()
+        await Events(await web.get()).event()
+        if left:
+            web.close()
+        await application.inflight.drain(600)
+        assert not application.inflight.calls
+
     async def test_it_needs_an_accept_header(self, web: Web) -> None:
         await web.begin()
         assert (await web.get(Accept="application/json")).status == 406
