@@ -42,7 +42,8 @@ def initialize(message: dict) -> None:
         write('"just a string"')
     version = message["params"].get("protocolVersion", "2025-06-18")
     info = {"name": MODE, "version": "1"}
-    reply(message, {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info})
+    tools = {"listChanged": True} if MODE == "flood" else {}
+    reply(message, {"protocolVersion": version, "capabilities": {"tools": tools}, "serverInfo": info})
 
 
 def list_tools(message: dict) -> None:
@@ -62,6 +63,12 @@ def call_tool(message: dict) -> None:
     text = [{"type": "text", "text": json.dumps(message["params"].get("arguments"))}]
     if MODE == "silent":
         return
+    if MODE == "flood":
+        changed = json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        told = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}})
+        for _ in range(10_000):
+            write(changed)
+            write(told)
     if MODE == "slow":
         time.sleep(2)
     if MODE == "dies":

@@ -86,6 +86,19 @@ async def test_a_slow_call_holds_up_nobody():
         assert (await slow)["content"] == [{"type": "text", "text": '{"c": 3}'}]
 
 
+async def test_a_flood_of_notifications():
+    async with beside(process("flood")) as (federation, caller):
+        changes = []
+        unwatch = federation.watch(changes.append)
+        flood = asyncio.create_task(caller.call("flood__echo", e=5))
+        for _ in range(20):
+            await caller.call("good__echo")
+        assert (await flood)["content"] == [{"type": "text", "text": '{"e": 5}'}]
+        assert not caller.heard
+        assert len(changes) < 20
+        unwatch()
+
+
 async def test_tools_with_bad_names_and_schemas():
     async with beside(process("bad-tools")) as (federation, caller):
         names = await caller.tools()

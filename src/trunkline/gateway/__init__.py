@@ -2,7 +2,7 @@
 
 from trunkline.gateway.face import Face
 from trunkline.gateway.federation import Federation
+from trunkline.gateway.limits import Limits
 from trunkline.gateway.status import UpstreamStatus
-from trunkline.gateway.upstream import Limits
 
 __all__ = ["Face", "Federation", "Limits", "UpstreamStatus"]

@@ -16,8 +16,9 @@ from trunkline.gateway import relaying, rewriting
 from trunkline.gateway.catalog import Catalog, Part, Route, unknown
 from trunkline.gateway.dialling import Dialler
 from trunkline.gateway.failures import unavailable
+from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import Kind
-from trunkline.gateway.upstream import Limits, Upstream
+from trunkline.gateway.upstream import Upstream
 from trunkline.protocol.headers import HeaderParam
 
 _CHANGES: dict[Kind, ChangeKind] = {

@@ -10,9 +10,10 @@ from trunkline.errors import ConfigError
 from trunkline.gateway import names
 from trunkline.gateway.dialling import Dial, Dialler
 from trunkline.gateway.face import Face
+from trunkline.gateway.limits import Limits
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff
-from trunkline.gateway.upstream import Limits, Upstream
+from trunkline.gateway.upstream import Upstream
 from trunkline.portable.model import Entry
 
 _INFO: Mapping[str, object] = {"name": "trunkline", "version": "0"}

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import msgspec
-
 from trunkline.client.channel import OnRequest
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine.context import Context
@@ -28,6 +26,7 @@ from trunkline.gateway import following, shelf
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
+from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session, Sessions
@@ -47,35 +46,14 @@ _REQUIRED: dict[str, tuple[str, type]] = {
 }
 """The member without which a result breaks the client that reads it."""
 
-_RELEARN = 3
-"""A list that changes while it is read is read so many times; the next client who asks finds it due."""
+_PACE = 1.0
+"""Seconds between two readings of lists that an upstream says have changed; it may say so as often as it likes."""
 
 _RENEWING = 1.0
 """Seconds a client waits for a fresh list where a known one would do."""
 
 _ROUNDS = 20
 """Input rounds one call of a legacy client may take."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What one upstream may cost. Times in seconds.
-
-    Parameters:
-        start: a call waits so long for an upstream that is starting.
-        lists: list requests of clients wait for an upstream's first list until it is so long since it was asked for.
-        listing: a list request to the upstream may take so long.
-        idle: a call may be silent so long; the entry's `request_timeout` goes before.
-        total: a call may take so long, whatever its progress.
-        sessions, session_idle: callers' sessions kept at a legacy upstream, and how long an unused one.
-    """
-
-    start: float = 30.0
-    lists: float = 10.0
-    listing: float = 30.0
-    idle: float = 60.0
-    total: float = 3600.0
-    sessions: int = 256
-    session_idle: float = 600.0
 
 
 class Upstream:
@@ -102,7 +80,8 @@ class Upstream:
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
         self._sessions = Sessions(self.name, self._open, limit=limits.sessions, idle=limits.session_idle)
-        self._warming: set[asyncio.Task[None]] = set()
+        self._learning: asyncio.Task[None] | None = None
+        self._learn_again = False
         self._supervised: Supervised[Connection] = Supervised(
             self.name, self._connect, backoff=backoff or _backoff(entry), on_change=self._moved
         )
@@ -119,8 +98,8 @@ class Upstream:
         self._users -= 1
         if self._users > 0:
             return
-        for task in self._warming:
-            task.cancel()
+        if self._learning is not None:
+            self._learning.cancel()
         await self.shelf.stop()
         await self._following.end()
         await self._sessions.close()
@@ -335,15 +314,17 @@ class Upstream:
 
     def _warm(self) -> None:
         """Learn what it has, so that names are known before the first call and clients hear of what changed."""
-        task = asyncio.get_running_loop().create_task(self._learn())
-        self._warming.add(task)
-        task.add_done_callback(self._warming.discard)
+        self._learn_again = True
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.get_running_loop().create_task(self._learn())
 
     async def _learn(self) -> None:
-        for kind in KINDS:
-            for _ in range(_RELEARN):
-                if self.due(kind):
+        while self._learn_again:
+            self._learn_again = False
+            for kind in KINDS:
+                if self._supervised.connection is not None and self.due(kind):
                     await self.shelf.refresh(kind, self._limits.listing)
+            await asyncio.sleep(_PACE)
 
     async def _list(self, method: str, params: dict[str, object]) -> Result:
         connection = self._supervised.connection

@@ -1,0 +1,28 @@
+"""Bounds of what one upstream may cost.
+
+What it is for: every wait and every number that an upstream could stretch, in one place.
+What may live here: the record and its defaults. What may not: enforcement.
+"""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one upstream may cost. Times in seconds.
+
+    Parameters:
+        start: a call waits so long for an upstream that is starting.
+        lists: list requests of clients wait for an upstream's first list until it is so long since it was asked for.
+        listing: a list request to the upstream may take so long.
+        idle: a call may be silent so long; the entry's `request_timeout` goes before.
+        total: a call may take so long, whatever its progress.
+        sessions, session_idle: callers' sessions kept at a legacy upstream, and how long an unused one.
+    """
+
+    start: float = 30.0
+    lists: float = 10.0
+    listing: float = 30.0
+    idle: float = 60.0
+    total: float = 3600.0
+    sessions: int = 256
+    session_idle: float = 600.0
