@@ -5,7 +5,6 @@ What may live here: `_meta` of both hops, progress, logs, questions to the calle
 What may not: which upstream, which connection.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -148,8 +147,9 @@ class Relay:
     def _meta(self, given: object, era: Era) -> dict[str, object]:
         meta = {key: value for key, value in given.items() if key not in _HOP} if isinstance(given, dict) else {}
         if "traceparent" not in meta:
-            # Sampled or not is for whoever traces; the id is there so that logs of both sides can be put together.
-            meta["traceparent"] = f"00-{self.context.trace}-{os.urandom(8).hex()}-00"
+            # For logs of both sides to be put together; whoever traces decides on spans and sampling.
+            trace = self.context.trace
+            meta["traceparent"] = f"00-{trace}-{trace[16:]}-00"
         if era == "modern":
             meta[CAPABILITIES_KEY] = offered(self.context, era)
             if self.context.log_level is not None and not self.shared:
