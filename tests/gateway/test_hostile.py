@@ -174,6 +174,15 @@ async def test_no_process_is_left_behind():
     assert {status.state for status in federation.statuses()} == {"stopped"}
 
 
+async def test_stopping_while_a_server_is_still_silent_leaves_no_process():
+    script = "import sys, time; sys.stderr.write(sys.stdin.readline()); sys.stderr.flush(); time.sleep(600)  # mute"
+    federation = Federation([Entry("mute", "stdio", command=sys.executable, args=("-c", script))], backoff=FAST)
+    await federation.start()
+    await until(lambda: federation._upstreams["mute"]._supervised.stderr.last())  # it was asked who it is
+    await federation.stop()
+    assert not descendants("# mute")
+
+
 @contextlib.asynccontextmanager
 async def endpoint(handler):
     """An HTTP server with one handler; yields its URL."""

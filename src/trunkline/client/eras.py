@@ -160,6 +160,17 @@ async def _try_modern(
     channel: HttpChannel | DuplexChannel, key: str, approach: Approach, known: Remembered | None
 ) -> ModernPeer | None:
     """A modern peer, or None when the server is not modern. Closes the channel when it raises."""
+    try:
+        return await _probe(channel, key, approach, known)
+    except BaseException:
+        # Also when nobody wants to know any more: a process must not outlive the attempt to meet it.
+        await channel.close()
+        raise
+
+
+async def _probe(
+    channel: HttpChannel | DuplexChannel, key: str, approach: Approach, known: Remembered | None
+) -> ModernPeer | None:
     peer = ModernPeer(
         channel, approach.greeting, channel.name, on_request=approach.on_request, on_event=approach.on_event
     )
@@ -185,12 +196,10 @@ async def _try_modern(
         return None
     except RequestTimeout:
         if not channel.duplex or approach.era == "modern":
-            await channel.close()
             raise
         return None
     except TransportError:
         if not (isinstance(channel, DuplexChannel) and channel.ended) or approach.era == "modern":
-            await channel.close()
             raise
         return None
     approach.memory.put(key, Remembered("modern", peer.revision, discovered=discovered))
