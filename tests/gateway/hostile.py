@@ -18,6 +18,7 @@ TOOLS = {
         TOOL,
         TOOL,
     ],
+    "half-character": [{**TOOL, "description": "cut \ud83d"}],
 }
 
 
@@ -88,6 +89,9 @@ def call_tool(message: dict) -> None:
         return
     if MODE == "lying":
         reply(message, {"content": "a string"})
+        return
+    if MODE == "half-character":
+        reply(message, {"content": [{"type": "text", "text": "cut \ud83d"}]})
         return
     if MODE == "no-result":
         write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": 5}))

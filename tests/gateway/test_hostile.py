@@ -110,6 +110,13 @@ async def test_tools_with_bad_names_and_schemas():
         assert (await caller.call(weird, d=4))["content"] == [{"type": "text", "text": '{"d": 4}'}]
 
 
+async def test_a_text_that_was_cut_in_the_middle_of_a_character():
+    async with beside(process("half-character")) as (_, caller):
+        tools = {tool["name"]: tool for tool in (await caller.request("tools/list"))["tools"]}
+        assert tools["half-character__echo"]["description"] == "cut \ufffd"
+        assert (await caller.call("half-character__echo"))["content"] == [{"type": "text", "text": "cut \ufffd"}]
+
+
 async def test_a_list_that_never_comes_is_reported_missing():
     async with beside(process("silent-list"), lists=0.5, listing=1.0) as (_, caller):
         await caller.tools()

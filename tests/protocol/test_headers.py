@@ -116,6 +116,8 @@ def test_what_a_client_mirrors_a_server_accepts(region: str, zone: int, dry: boo
         ({"region": None}, {b"mcp-param-region": b"eu"}),
         ({}, {b"mcp-param-region": b"eu"}),
         ({"where": {"zone": 4}}, {b"mcp-param-zone": b"5"}),
+        ({"where": {"zone": 10}}, {b"mcp-param-zone": b"1_0"}),
+        ({"where": {"zone": 9007199254740992}}, {b"mcp-param-zone": b"9007199254740993"}),
         ({"dry": True}, {b"mcp-param-dry": b"True"}),
     ],
 )

@@ -59,6 +59,18 @@ def test_brackets_in_strings_are_no_nesting() -> None:
     assert json.parse(text) == stdlib.loads(text)
 
 
+def test_half_a_character_does_not_keep_the_rest_from_travelling() -> None:
+    parsed = json.parse(rb'{"cut \ud83d": ["\ud83d\ude00", "\ude00", {"a": "b \uD83D"}]}', mend=True)
+
+    assert stdlib.loads(json.encode(parsed)) == {"cut \ufffd": ["\U0001f600", "\ufffd", {"a": "b \ufffd"}]}
+
+
+@pytest.mark.parametrize("text", [b"1" * 5000, b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", b"{", b"\xff"])
+def test_what_cannot_be_decoded_for_people_is_a_parse_error_too(text: bytes) -> None:
+    with pytest.raises(ParseError):
+        json.plain(text)
+
+
 def test_number_reads_what_was_kept_as_digits() -> None:
     assert json.number(msgspec.Raw(b"0.10")) == 0.1
     assert json.number(3) == 3

@@ -65,6 +65,23 @@ def test_an_endless_event_is_refused() -> None:
             list(parser.feed(b"data: 0123456789\n"))
 
 
+def test_an_event_of_empty_lines_without_end_is_refused() -> None:
+    parser = sse.Parser(limit=1000)
+
+    with pytest.raises(ParseError):
+        for _ in range(2000):
+            list(parser.feed(b"data:\n"))
+
+
+def test_a_line_that_comes_in_small_pieces_costs_no_more_than_its_length() -> None:
+    parser, found = sse.Parser(), []
+
+    for piece in (b"data: ", *[b"x" * 1000] * 20_000, b"\n\n"):
+        found += parser.feed(piece)
+
+    assert [len(event.data) for event in found] == [20_000_000]
+
+
 def test_an_endless_line_is_refused() -> None:
     parser = sse.Parser(limit=1000)
 

@@ -112,7 +112,7 @@ class Link(Protocol):
 
 def unpack(raw: bytes | str, what: str) -> list[Body]:
     """The messages of a body: one, or a batch of them (2025-03-26). Raises `InvalidAnswer` or `ParseError`."""
-    value = json.parse(raw)
+    value = json.parse(raw, mend=True)
     items: list[object] = value if isinstance(value, list) else [value]
     messages: list[Body] = []
     for item in items:

@@ -25,11 +25,14 @@ encode = msgspec.json.Encoder().encode
 """Encode a JSON value, a Struct or a `msgspec.Raw` to bytes."""
 
 
-def parse(raw: bytes | memoryview | str) -> object:
+def parse(raw: bytes | memoryview | str, *, mend: bool = False) -> object:
     """Parse JSON so that re-encoding it loses nothing.
 
     Duplicate keys are refused (two parsers may pick different ones), fractions and exponents keep their digits
     (as `msgspec.Raw`), integers keep any size. Raises `ParseError`.
+
+    Parameters:
+        mend: write U+FFFD for half of a surrogate pair instead of refusing it: servers that cut texts send them.
 
         parse(b'{"price": 0.10}')  # {"price": Raw(b"0.10")}
     """
@@ -40,6 +43,8 @@ def parse(raw: bytes | memoryview | str) -> object:
         value = _decode(text)
         if _SURROGATE.search(encoded):
             # Half of a pair stands for no character: it could be read here but never written again.
+            if mend:
+                return _mended(value)
             json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
         return value
     except (ValueError, RecursionError) as error:
@@ -75,6 +80,14 @@ def plain(raw: bytes | msgspec.Raw) -> object:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ParseError(f"Parse error: {_reason(error)}") from None
+
+
+def _mended(value: object) -> object:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list) else value
 
 
 def _literal(digits: str) -> msgspec.Raw | float:

@@ -53,7 +53,7 @@ class Parser:
 
     def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
         self._limit = limit
-        self._tail = b""
+        self._tail = bytearray()
         self._data: list[str] = []
         self._size = 0
         self._event = ""
@@ -64,22 +64,28 @@ class Parser:
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Take in bytes; yields each event that they complete."""
-        buffer = self._tail + chunk
         if not self._started:
-            if len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
-                self._tail = buffer
+            chunk = bytes(self._tail) + chunk
+            self._tail.clear()
+            if len(chunk) < 3 and b"\xef\xbb\xbf".startswith(chunk):
+                self._tail += chunk
                 return
-            buffer = buffer.removeprefix(b"\xef\xbb\xbf")
+            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
             self._started = True
-        if self._skip_newline and buffer:
+        if self._skip_newline and chunk:
             # A CR ended the last chunk's line at once; an LF that follows belongs to it.
-            buffer = buffer.removeprefix(b"\n")
+            chunk = chunk.removeprefix(b"\n")
             self._skip_newline = False
-        self._skip_newline = buffer.endswith(b"\r")
-        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._tail = lines.pop()
+        self._skip_newline = chunk.endswith(b"\r")
+        # What stands in the tail is not looked at again: a line may come in thousands of chunks.
+        first, *lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._tail += first
         if len(self._tail) > self._limit:
             raise ParseError(f"An event of the stream is larger than {self._limit} bytes")
+        if not lines:
+            return
+        lines.insert(0, bytes(self._tail))
+        self._tail[:] = lines.pop()
         for line in lines:
             event = self._line(line.decode("utf-8", "replace"))
             if event is not None:
@@ -91,7 +97,7 @@ class Parser:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":
-            self._size += len(value)
+            self._size += len(value) + 1
             if self._size > self._limit:
                 raise ParseError(f"An event of the stream is larger than {self._limit} bytes")
             self._data.append(value)
