@@ -1,6 +1,7 @@
 """What happens when a connection is lost: what is sent again, what is not, who listens again."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -256,3 +257,37 @@ async def test_a_closed_client_says_so() -> None:
             pass
         with pytest.raises(TransportError, match="closed"):
             await client.tools()
+
+
+async def test_closing_does_not_wait_for_a_server_that_does_not_answer() -> None:
+    asked = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.sleep(3600)
+        return web.Response()
+
+    async with serving(handler) as url:
+        client = Client(url)
+        task = asyncio.create_task(client.tools())
+        await asked.wait()
+        await asyncio.wait_for(client.close(), 5)
+        with pytest.raises(TransportError, match="closed"):
+            await task
+
+
+async def test_a_process_does_not_outlive_a_connection_that_was_given_up(tmp_path: Path) -> None:
+    script = tmp_path / "silent.py"
+    script.write_text(
+        f"import os, sys\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nsys.stdin.read()\n"
+    )
+    client = Client(script)
+    task = asyncio.create_task(client.tools())
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    await client.close()

@@ -41,6 +41,7 @@ class Connection:
         self._ready = ready
         self._peer: Peer | None = None
         self._meeting = asyncio.Lock()
+        self._attempt: asyncio.Future[Peer] | None = None
 
     async def peer(self) -> Peer:
         """The peer, met now if there is none or the last one is gone. Raises `TransportError`."""
@@ -53,7 +54,7 @@ class Connection:
             if self._peer is not None and not _gone(self._peer):
                 return self._peer
             await self._leave()
-            self._peer = await self._approach_target()
+            self._peer = await self._met()
             return self._peer
 
     async def request(
@@ -88,6 +89,8 @@ class Connection:
     async def close(self) -> None:
         """Close the peer and what the target shares."""
         self.closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()
         async with self._meeting:
             await self._leave()
         await self.target.close()
@@ -121,7 +124,7 @@ class Connection:
             if self._peer is not peer:
                 return True
             self._approach.memory.forget(self.target.key)
-            fresh = await self._approach_target()
+            fresh = await self._met()
             if fresh.era == peer.era and not _is_duplex(peer):
                 # The answer meant something else; other requests go on undisturbed.
                 await fresh.close()
@@ -130,10 +133,26 @@ class Connection:
             await peer.close()
             return True
 
+    async def _met(self) -> Peer:
+        """Meet the target; `close` does not wait for an attempt that is under way, it ends it."""
+        self._attempt = asyncio.ensure_future(self._approach_target())
+        try:
+            return await self._attempt
+        except asyncio.CancelledError:
+            if not self.closed:
+                raise
+            raise TransportError(f"The connection to {self.target.name} is closed", delivered=False) from None
+        finally:
+            self._attempt = None
+
     async def _approach_target(self) -> Peer:
         peer = await self.target.meet(self._approach)
-        if self._ready is not None:
-            await self._ready(peer)
+        try:
+            if self._ready is not None:
+                await self._ready(peer)
+        except BaseException:
+            await peer.close()
+            raise
         return peer
 
     async def _leave(self) -> None:

@@ -160,17 +160,6 @@ async def _try_modern(
     channel: HttpChannel | DuplexChannel, key: str, approach: Approach, known: Remembered | None
 ) -> ModernPeer | None:
     """A modern peer, or None when the server is not modern. Closes the channel when it raises."""
-    try:
-        return await _probe(channel, key, approach, known)
-    except BaseException:
-        # Also when nobody wants to know any more: a process must not outlive the attempt to meet it.
-        await channel.close()
-        raise
-
-
-async def _probe(
-    channel: HttpChannel | DuplexChannel, key: str, approach: Approach, known: Remembered | None
-) -> ModernPeer | None:
     peer = ModernPeer(
         channel, approach.greeting, channel.name, on_request=approach.on_request, on_event=approach.on_event
     )
@@ -178,32 +167,40 @@ async def _probe(
         peer.adopt(known.discovered)
         return peer
     try:
-        await channel.start(peer.sink)
-        discovered = await peer.discover(approach.probe if channel.duplex else approach.timeout)
-        if _only_legacy(discovered, approach):
-            return None
-    except RemoteError as error:
-        if not _is_modern(error, approach):
-            return None
-        discovered = None
-    except InvalidAnswer:
-        if approach.era == "modern":
-            raise
-        return None
-    except HttpFailure as failure:
-        if failure.status not in (*_OLD_TRANSPORT, 406, 415, 422, 501) or approach.era == "modern":
-            raise
-        return None
-    except RequestTimeout:
-        if not channel.duplex or approach.era == "modern":
-            raise
-        return None
-    except TransportError:
-        if not (isinstance(channel, DuplexChannel) and channel.ended) or approach.era == "modern":
-            raise
+        modern, discovered = await _probe(peer, channel, approach)
+    except BaseException:
+        # Also when nobody wants to know any more: a process must not outlive the attempt to meet it.
+        await channel.close()
+        raise
+    if not modern:
         return None
     approach.memory.put(key, Remembered("modern", peer.revision, discovered=discovered))
     return peer
+
+
+async def _probe(
+    peer: ModernPeer, channel: HttpChannel | DuplexChannel, approach: Approach
+) -> tuple[bool, dict[str, object] | None]:
+    """Ask `server/discover`: whether the server is modern, and what it said of itself."""
+    try:
+        await channel.start(peer.sink)
+        discovered = await peer.discover(approach.probe if channel.duplex else approach.timeout)
+        return not _only_legacy(discovered, approach), discovered
+    except RemoteError as error:
+        return _is_modern(error, approach), None
+    except TransportError as error:
+        if approach.era == "modern" or not _hints_at_legacy(channel, error):
+            raise
+        return False, None
+
+
+def _hints_at_legacy(channel: HttpChannel | DuplexChannel, error: TransportError) -> bool:
+    """Whether a failed probe means that the server may be legacy, rather than out of reach."""
+    if isinstance(error, HttpFailure):
+        return error.status in (*_OLD_TRANSPORT, 406, 415, 422, 501)
+    if isinstance(error, RequestTimeout):
+        return channel.duplex
+    return isinstance(error, InvalidAnswer) or (isinstance(channel, DuplexChannel) and channel.ended)
 
 
 async def _meet_legacy(
