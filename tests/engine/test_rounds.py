@@ -203,3 +203,8 @@ async def test_an_author_s_except_does_not_swallow_a_question(engine_of: EngineO
             return {"content": []}
 
     assert (await engine_of(careless).handle(request_of()))["resultType"] == "input_required"
+
+
+@pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
+async def test_asking_nothing_answers_nothing(request_of: RequestOf, revision: str) -> None:
+    assert await request_of(revision=revision, exchange=Recorder(interactive=True)).ask({}) == {}

@@ -174,6 +174,8 @@ class Context:
         What stands before this line may run again, unless it is a `step`: see "How a function waits for a person".
         Raises `MissingCapability` when the client cannot answer one of them.
         """
+        if not requests:
+            return {}
         for request in requests.values():
             self._require(request)
         if self.exchange.interactive:

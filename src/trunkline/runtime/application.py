@@ -56,6 +56,8 @@ class Application:
         async with self._starting:
             if self.started:
                 return
+            self.hub.start()
+            self.inflight.draining = False
             await self.engine.provider.start()
             for extension in self.engine.extensions:
                 if extension.start is not None:

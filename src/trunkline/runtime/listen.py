@@ -107,6 +107,7 @@ class ListenHub:
     """Fans changes of the bus out to subscriptions, by kind and by URI.
 
     hub = ListenHub(bus)
+    hub.start()
     subscription = hub.open(Filter(kinds=frozenset({"tools"})), owner=principal.owner)
     changes = await subscription.next()
     """
@@ -114,7 +115,13 @@ class ListenHub:
     def __init__(self, bus: Bus) -> None:
         self._by_kind: dict[str, set[Subscription]] = {kind: set() for kind in _FLAGS.values()}
         self._by_uri: dict[str, set[Subscription]] = {}
-        self._unsubscribe: Callable[[], None] = bus.subscribe(self._fan_out)
+        self._bus = bus
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Join the bus."""
+        if self._unsubscribe is None:
+            self._unsubscribe = self._bus.subscribe(self._fan_out)
 
     def open(self, filter: Filter, owner: str) -> Subscription:
         """Begin to listen."""
@@ -141,7 +148,9 @@ class ListenHub:
 
     def stop(self) -> None:
         """Close every subscription and leave the bus."""
-        self._unsubscribe()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
         for listeners in [*self._by_kind.values(), *list(self._by_uri.values())]:
             for subscription in list(listeners):
                 subscription.close()
