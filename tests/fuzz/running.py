@@ -23,17 +23,16 @@ _NOT_OURS = "the handler is closed"
 COMMAND = (sys.executable, "-m", "tests.fuzz.target")
 
 
-class Target:
-    """A running server.
+class Process:
+    """A running server and its log.
 
-    Attributes:
-        port: where it listens.
+    Parameters:
         process: its process.
+        log: where its standard error goes.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process = process
-        self.port = port
         self._log = log
         self._seen = 0
 
@@ -60,6 +59,14 @@ class Target:
     def descriptors(self) -> int:
         """Open file descriptors of the process."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+class Target(Process):
+    """A server on HTTP; `port` is where it listens."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+        super().__init__(process, log)
+        self.port = port
 
 
 @asynccontextmanager
