@@ -258,6 +258,14 @@ async def test_redirects_are_followed_inside_the_origin_only() -> None:
     assert reached == []
 
 
+async def test_a_redirect_to_what_is_no_address_is_refused() -> None:
+    async def nowhere(request: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": "http://["})
+
+    with pytest.raises(HttpFailure, match="another origin"):
+        await ask(nowhere)
+
+
 async def test_cookies_are_not_kept() -> None:
     cookies = []
 

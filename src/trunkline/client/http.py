@@ -46,12 +46,13 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have the same origin; one that cannot be read has none."""
+def join(base: str, reference: str) -> str | None:
+    """The URL a server's reference means; None where it leads to another origin, or cannot be read."""
     try:
-        return origin(one) == origin(other)
+        url = urljoin(base, reference)
+        return url if origin(url) == origin(base) else None
     except ValueError:
-        return False
+        return None
 
 
 def address(url: str) -> str:
@@ -176,14 +177,15 @@ class HttpChannel:
 
     def _move(self, response: aiohttp.ClientResponse) -> None:
         """Follow a redirect inside the origin only: headers may hold credentials meant for this origin."""
-        location = urljoin(self.url, response.headers.get("Location", ""))
-        if not same_origin(location, self.url):
+        location = response.headers.get("Location", "")
+        moved = join(self.url, location)
+        if moved is None:
             raise HttpFailure(
                 f"{self.name} redirects to another origin, {location[:200]!r}: use that address if you trust it",
                 response.status,
                 response.headers,
             )
-        self.url = location
+        self.url = moved
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         chunks: list[bytes] = []

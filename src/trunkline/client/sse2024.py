@@ -7,12 +7,11 @@ What may live here: that transport. What may not: message sorting, the newer Str
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from urllib.parse import urljoin
 
 import aiohttp
 
 from trunkline.client.channel import MAX_MESSAGE, Headers
-from trunkline.client.http import same_origin
+from trunkline.client.http import join
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
 
@@ -65,9 +64,10 @@ class SseLink:
     def _announce(self, event: sse.Event | None) -> None:
         if event is None or event.event != "endpoint":
             raise InvalidAnswer("The first event of an HTTP+SSE server must be `endpoint`")
-        self._endpoint = urljoin(self._url, event.data)
-        if not same_origin(self._endpoint, self._url):
+        endpoint = join(self._url, event.data)
+        if endpoint is None:
             raise InvalidAnswer("The server announced an endpoint at another origin; nothing is sent there")
+        self._endpoint = endpoint
 
     async def send(self, message: bytes) -> None:
         """POST one message to the announced endpoint."""
