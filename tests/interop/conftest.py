@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.interop.pairs import Serving, server_command
+from tests.interop.pairs import Serving
 from tests.interop.running import serving as started
 
 
@@ -22,9 +22,3 @@ def serving() -> Iterator[Serving]:
             return urls[key]
 
         yield url
-
-
-@pytest.fixture(scope="session")
-def workshop_url(serving: Serving) -> str:
-    """Our server on HTTP."""
-    return serving(server_command("trunkline", "http"))

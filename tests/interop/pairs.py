@@ -98,6 +98,17 @@ def _through_us() -> list[Pair]:
 
 
 PAIRS = [*_to_us(), *_from_us(), *_through_us()]
+INSPECTED = [
+    Pair("inspector", "trunkline", "modern", MODERN, "http"),
+    Pair("inspector", "trunkline", "legacy", "2025-11-25", "http"),
+    Pair("inspector", "trunkline", "auto", MODERN, "stdio"),
+    Pair("inspector", "gateway over python-sdk", "auto", MODERN, "http"),
+]
+"""What `test_inspector` runs."""
+
+EVERYTHING = [Pair("trunkline", "everything", "auto", "2025-11-25", how) for how in ("stdio", "sse", "http")]
+"""What `test_everything` runs."""
+
 LABEL = "shop"
 """What the upstream is called in the gateway's configuration."""
 
@@ -149,14 +160,18 @@ def gateway_command(upstream: str, how: str, serving: Serving) -> list[str]:
     return running.trunkline("up", str(file), *(["--stdio"] if how == "stdio" else ["--port", "0", "--no-table"]))
 
 
-def _walk(pair: Pair, serving: Serving) -> Seen:
+def reach(pair: Pair, serving: Serving) -> tuple[list[str], str]:
+    """What starts the server of a pair, and what stands before the names it shows."""
     if pair.upstream is None:
-        command, prefix = server_command(pair.server, pair.transport), "-"
-    else:
-        command, prefix = gateway_command(pair.upstream, pair.transport, serving), f"{LABEL}__"
+        return server_command(pair.server, pair.transport), ""
+    return gateway_command(pair.upstream, pair.transport, serving), f"{LABEL}__"
+
+
+def _walk(pair: Pair, serving: Serving) -> Seen:
+    command, prefix = reach(pair, serving)
     target = command if pair.transport == "stdio" else [serving(command)]
     if pair.client != "trunkline":
-        return running.observe([*client_command(pair.client, pair.mode, prefix), *target])
+        return running.observe([*client_command(pair.client, pair.mode, prefix or "-"), *target])
     key = f"k{os.getpid()}x{next(_keys)}"
     era: Era | None = "legacy" if pair.mode == "legacy" else None
     return asyncio.run(walk(command if pair.transport == "stdio" else target[0], key, era))

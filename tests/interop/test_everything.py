@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 
 from tests.interop import running
+from tests.interop.pairs import EVERYTHING, Pair
 from trunkline import Client, ToolError
 from trunkline.client.inputs import ElicitRequest
 from trunkline.client.reports import LogMessage
 
-PATHS = {"sse": "/sse", "streamableHttp": "/mcp"}
+NAMES = {"sse": ("sse", "/sse"), "http": ("streamableHttp", "/mcp")}
+"""How the server calls its transports, and where it serves them."""
 
 
 @contextlib.contextmanager
 def everything(transport: str) -> Iterator[str]:
     """server-everything on a free port; gives its URL."""
+    name, path = NAMES[transport]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     child = subprocess.Popen(
-        [*running.package("mcp-server-everything"), transport],
+        [*running.package("mcp-server-everything"), name],
         env={**running.environment(), "PORT": str(port)},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -34,20 +37,21 @@ def everything(transport: str) -> Iterator[str]:
     try:
         while str(port) not in (line := child.stderr.readline()):
             assert line, "server-everything does not start"
-        yield f"http://127.0.0.1:{port}{PATHS[transport]}"
+        yield f"http://127.0.0.1:{port}{path}"
     finally:
         child.kill()
         child.wait()
         child.stderr.close()
 
 
-@pytest.fixture(scope="module", params=["stdio", "sse", "streamableHttp"])
+@pytest.fixture(scope="module", params=EVERYTHING, ids=str)
 def target(request: pytest.FixtureRequest) -> Iterator[str | list[str]]:
     """The server over one transport."""
-    if request.param == "stdio":
+    pair: Pair = request.param
+    if pair.transport == "stdio":
         yield [*running.package("mcp-server-everything"), "stdio"]
         return
-    with everything(request.param) as url:
+    with everything(pair.transport) as url:
         yield url
 
 

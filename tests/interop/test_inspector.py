@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.interop import running
-from tests.interop.pairs import LABEL, Serving, gateway_command
+from tests.interop.pairs import INSPECTED, Pair, Serving, reach
 
 
 class Connected(NamedTuple):
@@ -16,18 +16,13 @@ class Connected(NamedTuple):
     prefix: str = ""
 
 
-@pytest.fixture(scope="module", params=["http-modern", "http-legacy", "stdio-auto", "gateway-auto"])
-def connected(request: pytest.FixtureRequest, workshop_url: str, serving: Serving) -> Connected:
+@pytest.fixture(scope="module", params=INSPECTED, ids=str)
+def connected(request: pytest.FixtureRequest, serving: Serving) -> Connected:
     """One transport, in one of the eras the Inspector knows."""
-    transport, era = request.param.split("-")
-    prefix = ""
-    if transport == "http":
-        target = [workshop_url]
-    elif transport == "stdio":
-        target = running.ours("workshop")
-    else:
-        target, prefix = [serving(gateway_command("python-sdk", "http", serving))], f"{LABEL}__"
-    return Connected([*target, "--protocol-era", era], prefix)
+    pair: Pair = request.param
+    command, prefix = reach(pair, serving)
+    target = command if pair.transport == "stdio" else [serving(command)]
+    return Connected([*target, "--protocol-era", pair.mode], prefix)
 
 
 def inspect(connected: Connected, *arguments: str, status: int = 0) -> dict[str, Any]:
