@@ -4,14 +4,15 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import islice
 
 from tests.fuzz import oracle, requests
 from tests.fuzz.exchange import Answer, Connection, Hang
 from tests.fuzz.messages import LEGACY
-from tests.fuzz.requests import BASE, Case, Fields, post
-from tests.fuzz.running import Neighbour, Target
+from tests.fuzz.requests import BASE, Case, Fields, mirrored, post
+from tests.fuzz.running import Neighbour, Target, good_call
 
 KINDS = (requests.message_case, requests.header_case, requests.session_case, requests.attack_case)
 WEIGHTS = (78, 10, 4, 8)
@@ -90,12 +91,42 @@ class Campaign:
         self.sessions += 1
 
 
-async def besieged(target: Target, seed: int, start: int, stop: int) -> tuple[Campaign, Neighbour]:
+async def besieged(target: Target, seed: int, start: int, stop: int, tool: str = "add") -> tuple[Campaign, Neighbour]:
     """Run a campaign while a neighbour calls."""
-    neighbour = Neighbour(target.port)
-    calling = asyncio.create_task(neighbour.run())
     campaign = Campaign(target, seed)
-    await campaign.run(start, stop)
-    calling.cancel()
-    await asyncio.gather(calling, return_exceptions=True)
+    async with neighbourhood(target, tool) as neighbour:
+        await campaign.run(start, stop)
     return campaign, neighbour
+
+
+@asynccontextmanager
+async def neighbourhood(target: Target, tool: str = "add") -> AsyncIterator[Neighbour]:
+    """A neighbour calls while the block runs."""
+    neighbour = Neighbour(target.port, tool)
+    calling = asyncio.create_task(neighbour.run())
+    try:
+        yield neighbour
+    finally:
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+
+
+async def call_upstreams(target: Target, start: int, stop: int) -> list[str]:
+    """Call the tools that are answered with garbage, through the gateway; what was wrong with its answers."""
+    faults: list[str] = []
+
+    async def work(tool: str) -> None:
+        async with Connection(target.port) as connection:
+            for number in range(start, stop):
+                message = good_call(number, number, tool)
+                body = json.dumps(message).encode()
+                case = Case(tool, [post(body, [*BASE, *mirrored(message)])], True, body)
+                try:
+                    answer = await connection.ask(case.steps[0])
+                    wrong = list(oracle.response(answer, forwarded=True))
+                except (Hang, OSError, ValueError) as error:
+                    wrong = [f"{type(error).__name__}: {error}"]
+                faults.extend(f"{tool} {number}: {one}" for one in wrong)
+
+    await asyncio.gather(work("lines__bad"), work("web__bad"))
+    return faults + target.trouble()

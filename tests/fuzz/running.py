@@ -70,13 +70,13 @@ class Target(Process):
 
 
 @asynccontextmanager
-async def http_target() -> AsyncIterator[Target]:
-    """Start the server over HTTP; it must end by itself when told to."""
+async def http_target(*arguments: str) -> AsyncIterator[Target]:
+    """Start the server over HTTP, or what `arguments` say; it must end by itself when told to."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "stderr"
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
-                *COMMAND, "http", cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=errors
+                *COMMAND, *(arguments or ("http",)), cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=errors
             )
         assert process.stdout is not None
         line = await process.stdout.readline()
@@ -103,8 +103,9 @@ class Neighbour:
         wrong: what was wrong with the others.
     """
 
-    def __init__(self, port: int, pause: float = 0.005) -> None:
+    def __init__(self, port: int, tool: str = "add", pause: float = 0.005) -> None:
         self._port = port
+        self._tool = tool
         self._pause = pause
         self.calls = 0
         self.wrong: list[str] = []
@@ -121,17 +122,18 @@ class Neighbour:
                 await asyncio.sleep(self._pause)
 
     async def _call(self, connection: Connection, number: int) -> None:
-        message = good_call(f"neighbour-{number}", number)
+        message = good_call(f"neighbour-{number}", number, self._tool)
         answer = await connection.ask(post(json.dumps(message).encode(), [*BASE, *mirrored(message)]))
         told = json.loads(answer.body)
         if answer.status != 200 or not is_right(told, f"neighbour-{number}", number):
             self.wrong.append(f"call {number}: {answer.status} {str(told)[:300]}")
 
 
-def good_call(id: str | int, number: int) -> dict:
-    """A modern call that adds one to a number."""
+def good_call(id: str | int, number: int, tool: str = "add") -> dict:
+    """A modern call that adds one to a number; the tools of `upstream` take it as `n`."""
+    arguments = {"n": number} if tool.endswith("bad") else {"a": number, "b": 1}
     meta = {PREFIX + "protocolVersion": MODERN, PREFIX + "clientCapabilities": {}}
-    params = {"name": "add", "arguments": {"a": number, "b": 1}, "_meta": meta}
+    params = {"name": tool, "arguments": arguments, "_meta": meta}
     return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 

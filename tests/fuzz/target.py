@@ -1,4 +1,4 @@
-"""The server under test, a process of its own: `python -m tests.fuzz.target http|stdio`.
+"""The server under test, a process of its own: `python -m tests.fuzz.target http|stdio|gateway`.
 
 Over HTTP it prints its port in one line; nothing else may ever stand on standard output.
 """
@@ -8,6 +8,8 @@ import socket
 import sys
 
 from trunkline import Context, Limits, Server
+from trunkline.transports.asgi import ASGIApp
+from trunkline.transports.http import HTTPTransport
 
 BODY_LIMIT = 256 * 1024
 
@@ -80,18 +82,35 @@ def review(code: str, language: str = "python") -> str:
     return f"Review this {language}: {code}"
 
 
-def http() -> None:
+def serve(app: ASGIApp) -> None:
     """Serve on a free port, as `trunkline up` does."""
     import uvicorn
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    config = uvicorn.Config(server.app, http="httptools", log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(app, http="httptools", log_config=None, access_log=False, lifespan="on")
     print(listener.getsockname()[1], flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def gateway(seed: str, url: str) -> HTTPTransport:
+    """A gateway over this server on stdio and over two that talk garbage, on stdio and at a URL."""
+    from trunkline.engine.engine import Engine
+    from trunkline.gateway import Federation
+    from trunkline.portable.model import Entry
+    from trunkline.runtime.application import Application
+
+    entries = [
+        Entry("steady", "stdio", command=sys.executable, args=("-m", "tests.fuzz.target", "stdio")),
+        Entry("lines", "stdio", command=sys.executable, args=("-m", "tests.fuzz.upstream", seed), request_timeout=0.3),
+        Entry("web", "http", url=url, request_timeout=0.3),
+    ]
+    return HTTPTransport(Application(Engine(Federation(entries))), limits=Limits(body=BODY_LIMIT))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "http":
-        http()
+        serve(server.app)
+    elif sys.argv[1] == "gateway":
+        serve(gateway(*sys.argv[2:]))
     else:
         server.run()
