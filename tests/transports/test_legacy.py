@@ -2,14 +2,22 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
-from tests.transports.fixture import INITIALIZED, Stage, call, initialize, request
+from tests.transports.fixture import INITIALIZED, Stage, application_of, call, initialize, request
 from tests.transports.test_duplex import words
-from tests.transports.web import Events, Web
+from tests.transports.web import Events, Web, served
 from trunkline.engine.doors import Change
-from trunkline.protocol import json, messages
+from trunkline.engine.memory import MemoryEvents
+from trunkline.protocol import json, messages, sse
+from trunkline.runtime import inflight
 from trunkline.runtime.application import Application
+from trunkline.runtime.inflight import InFlight
+from trunkline.transports import http_session, streams
+from trunkline.transports.http import HTTPTransport
+from trunkline.transports.retention import Retention
+from trunkline.transports.sessions import SessionLimits
 
 
 async def until(condition: object) -> None:
@@ -192,7 +200,7 @@ class TestStreams:
         response = await web.post(call(1, "hang_up"))
         assert words(await response.json()) == "welcome back"
 
-    @pytest.mark.parametrize("event", ["x", "x/1", "/", "ear-x/1", "a/99999999999999999", "%00", "é"])
+    @pytest.mark.parametrize("event", ["x/1", "a/99999999999999999", "%00/1", "é/1", "a/b/c/-1"])
     async def test_an_unknown_event_is_refused(self, web: Web, event: str) -> None:
         await web.begin()
         assert (await web.get(Last_Event_ID=event)).status == 400
@@ -253,6 +261,29 @@ class TestQuestions:
         answer = await (await web.post(call(1, "name"))).json()
         assert answer["error"]["code"] == -32021
 
+    async def test_a_person_has_only_so_much_time(self, stage: Stage) -> None:
+        app = HTTPTransport(application_of(stage), sessions=SessionLimits(answer_seconds=0.1))
+        async with served(app) as port, aiohttp.ClientSession() as http:
+            web = Web(port, http)
+            events, asked = await self.ask(web)
+            told, answer = await events.rest()
+            assert told["method"] == "notifications/cancelled"
+            assert told["params"]["requestId"] == asked["id"]
+            assert answer["result"]["isError"]
+            assert "0.1 seconds" in words(answer)
+
+    async def test_a_session_has_only_so_many_questions_and_calls(self, stage: Stage) -> None:
+        app = HTTPTransport(application_of(stage), sessions=SessionLimits(questions=1, calls=2))
+        async with served(app) as port, aiohttp.ClientSession() as http:
+            web = Web(port, http)
+            await self.ask(web)
+            second = await (await web.post(call(2, "name"))).json()
+            assert second["error"]["code"] == -31003
+            await Events(await web.post(call(3, "wait", token="t"))).message()
+            third = await web.post(request(4, "ping"))
+            assert (third.status, (await third.json())["error"]["code"]) == (200, -31003)
+            web.close()
+
     @pytest.mark.parametrize("answer", [{"result": 5}, {"error": "no"}, {"error": {}}, {"result": {}, "error": None}])
     async def test_a_malformed_answer_ends_the_wait(self, web: Web, answer: dict[str, object]) -> None:
         events, asked = await self.ask(web)
@@ -305,6 +336,43 @@ class TestListening:
         await web.post(request(1, "resources/subscribe", {"uri": "test://a"}))
         stage.publish(Change("resource", uri="test://a"))
         assert (await Events(await web.get()).message())["params"] == {"uri": "test://a"}
+
+    async def test_a_client_that_was_given_up_on_gets_what_was_left_and_goes_on(
+        self, web: Web, stage: Stage, application: Application, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http_session, "LINGER", 0.0)
+        await web.begin()
+        await web.post(request(1, "resources/subscribe", {"uri": "test://a"}))
+        await until(lambda: not stage.followed)
+        events = Events(await web.get())
+        assert stage.followed == ["test://a"]
+        await events.event()
+        primed = events.last
+        stage.publish(Change("resource", uri="test://a"))
+        await events.message()
+        events.response.close()
+        await until(lambda: not stage.followed)
+        again = Events(await web.get(Last_Event_ID=primed))
+        assert (await again.message())["params"] == {"uri": "test://a"}
+        stage.publish(Change("tools"))
+        assert (await again.message())["method"] == "notifications/tools/list_changed"
+
+    @pytest.mark.parametrize("last", ["", "x", "/", "ear.x/1", "ear./", "é"])
+    async def test_an_event_it_never_had_begins_anew(self, web: Web, stage: Stage, last: str) -> None:
+        await web.begin()
+        events = Events(await web.get(Last_Event_ID=last))
+        await events.event()
+        stage.publish(Change("tools"))
+        assert (await events.message())["method"] == "notifications/tools/list_changed"
+
+    async def test_a_quiet_stream_is_kept_alive(self, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(streams, "KEEP_ALIVE_AFTER", 0.05)
+        monkeypatch.setattr(inflight, "PERIOD", 0.02)
+        await web.begin()
+        response = await web.get()
+        seen = b""
+        while seen.count(sse.KEEP_ALIVE) < 2:
+            seen += await response.content.readany()
 
     async def test_a_drain_ends_it(self, web: Web, application: Application) -> None:
         await web.begin()
@@ -370,6 +438,29 @@ class TestBatches:
 
     async def test_nor_does_a_client_without_a_session(self, web: Web) -> None:
         assert (await web.post(b"[" + initialize("2025-03-26") + b"]")).status == 400
+
+
+class TestLogs:
+    async def test_they_are_forgotten_after_their_time(self) -> None:
+        registry, events = InFlight(), MemoryEvents()
+        retention = Retention(registry, events, brief=0.0, long=1e6)
+        brief, long = await events.append("s", "brief", b"x"), await events.append("s", "long", b"x")
+        retention.keep("s", "brief", complete=True)
+        retention.keep("s", "long", complete=False)
+        while await events.after("s", brief) is not None:
+            await asyncio.sleep(0.01)
+        assert await events.after("s", long) == ("long", [])
+        await registry.stop()
+
+    async def test_stopping_the_application_stops_its_calls(
+        self, web: Web, stage: Stage, application: Application
+    ) -> None:
+        await web.begin()
+        events = Events(await web.post(call(1, "wait", token="t")))
+        await events.message()
+        await application.stop(0)
+        assert await events.rest() == []
+        assert stage.cancelled == 1
 
 
 class TestMemory:

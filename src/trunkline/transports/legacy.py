@@ -24,7 +24,7 @@ from trunkline.transports.batches import split
 from trunkline.transports.http_session import HTTPSession
 from trunkline.transports.retention import Retention
 from trunkline.transports.sessions import SessionLimits, negotiated, seal, unseal
-from trunkline.transports.streams import Connection, Stream
+from trunkline.transports.streams import LASTING, Connection, Stream
 
 
 class Legacy:
@@ -113,12 +113,16 @@ class Legacy:
             raise Refused(406, "The Accept header must list text/event-stream")
         session, state = await self._session(headers, principal)
         try:
-            last = headers.get(b"last-event-id")
-            stream, after = await self._resumed(session, state, principal, last)
-            connection = Connection(stream, self._application.inflight, receive, send, extra)
-            if last is None:
-                connection.prime()
-            await connection.run(after)
+            last = headers.get(b"last-event-id", b"").decode("latin-1")
+            name = last.rpartition("/")[0]
+            inflight = self._application.inflight
+            if name and not name.startswith(LASTING):
+                stream = await self._resumed(session, name, last)
+                await Connection(stream, inflight, receive, send, extra).run(last)
+                return
+            stream = await session.hear(principal, state)
+            connection = Connection(stream, inflight, receive, send, extra)
+            await connection.run(await self._heard(session, stream, connection, last))
             if stream is session.ear and stream.connection is None:
                 session.leave_alone()
         finally:
@@ -165,23 +169,29 @@ class Legacy:
         session.holders += 1
         return session, state
 
-    async def _resumed(
-        self, session: HTTPSession, state: SessionState, principal: Principal, last: bytes | None
-    ) -> tuple[Stream, str | None]:
-        """The stream a GET is about, and the event to go on after (Resumability and Redelivery, item 2)."""
-        if last is None:
-            ear = await session.hear(principal, state)
-            return ear, ear.sent or None
-        event = last.decode("latin-1")
-        name = event.rpartition("/")[0]
+    async def _resumed(self, session: HTTPSession, name: str, event: str) -> Stream:
+        """The stream of a POST that a client comes back to (Resumability and Redelivery, item 2)."""
         stream = session.streams.get(name)
         if stream is not None:
-            return stream, event
-        if await self._application.events.after(session.facts.key, event) is None:
+            return stream
+        events, key = self._application.events, session.facts.key
+        if await events.after(key, event) is None:
             raise InvalidRequest("What followed this Last-Event-ID is not known any more; send the request again")
-        priming = session.revision.resumable_priming
-        closed = session.closed
-        return Stream.past(self._application.events, session.facts.key, closed, name, priming=priming), event
+        return Stream.past(events, key, session.closed, name, priming=session.revision.resumable_priming)
+
+    async def _heard(self, session: HTTPSession, ear: Stream, connection: Connection, last: str) -> str | None:
+        """The event a GET stream goes on after.
+
+        A client that comes back after its stream was given up gets what is left of that one first, and then this one.
+        """
+        if last.startswith(ear.name + "/"):
+            return last
+        missed = await self._application.events.after(session.facts.key, last) if last else None
+        connection.queue.extend(missed[1] if missed is not None else ())
+        after = ear.sent
+        if ear.priming:
+            connection.queue.append((after, b""))
+        return after or None
 
     def _release(self, session: HTTPSession) -> None:
         """A request is done with the session."""

@@ -23,6 +23,9 @@ _AHEAD = 64
 _UNREAD = 500
 """Progress and log messages are dropped when an absent client has missed this many; the rest is kept for it."""
 
+LASTING = "ear."
+"""How the names of streams begin that belong to no request; no other name has a dot."""
+
 Closed = Callable[["Stream", bool], None]
 
 
@@ -67,7 +70,7 @@ class Stream:
         batch: bool = False,
     ) -> None:
         # The name is part of every event id: unique in the session, whichever process makes it.
-        self.name = ("ear-" if expected is None else "") + secrets.token_urlsafe(9)
+        self.name = (LASTING if expected is None else "") + secrets.token_urlsafe(9)
         self.priming = priming
         self.connection: Connection | None = None
         self.opened = False
@@ -112,14 +115,17 @@ class Stream:
         if self._expected is None or self.done:
             return
         self._expected -= 1
-        if response is not None:
-            async with self._lock:
-                if self.opened:
-                    await self._append(response)
-                else:
-                    self._responses.append(response)
-        if self._expected == 0:
-            self.close()
+        try:
+            if response is not None:
+                async with self._lock:
+                    if self.opened:
+                        await self._append(response)
+                    else:
+                        self._responses.append(response)
+        finally:
+            # Also where the log failed: the client learns from the end of the stream that no response will come.
+            if self._expected == 0:
+                self.close()
 
     async def ready(self) -> None:
         """Wait for a client that listens and keeps up."""
@@ -266,11 +272,6 @@ class Connection:
             self._make_room()
             if watcher is not None:
                 watcher.cancel()
-
-    def prime(self) -> None:
-        """Begin with the event that tells where the stream stands."""
-        if self._stream.priming:
-            self.queue.append((self._stream.sent, b""))
 
     def wake(self) -> None:
         """There is something to do."""
