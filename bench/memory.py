@@ -1,6 +1,7 @@
 """Budget 7: the memory of a one-tool server, and what legacy sessions leave behind."""
 
 import asyncio
+import time
 
 from bench import subjects
 from bench.load import verify
@@ -22,6 +23,7 @@ def measure(sessions: int) -> Budget:
         else:
             budget.figures[f"{subject.name}: MB"] = size
             print(f"          {subject.name}: {size:.1f} MB")
+    budget.hold("idle gateway: MB", _idle_gateway(), most=90)
     budget.hold("bytes a session", _growth(subjects.ASYNC, sessions), most=100)
     peer = _growth(subjects.SDK, max(sessions // 50, 100))
     budget.figures["SDK, default: bytes a session"] = peer
@@ -30,6 +32,13 @@ def measure(sessions: int) -> Budget:
         f"{sessions:,} sessions, {max(sessions // 50, 100):,} with the SDK, after a tenth of them as warm-up"
     )
     return budget
+
+
+def _idle_gateway() -> float:
+    """Megabytes of `trunkline up` over one HTTP upstream, three seconds after it listens."""
+    with subjects.running(subjects.ASYNC) as upstream, subjects.gateway(upstream) as gateway:
+        time.sleep(3)
+        return gateway.resident() / MEGABYTE
 
 
 def _growth(subject: subjects.Subject, sessions: int) -> float:

@@ -3,6 +3,7 @@
 Adding one takes a function in `bench/apps/` and a line here.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -44,6 +45,7 @@ HOOKS_MANY = Subject("trunkline, hooks, 1,000 tools", "bench.apps.ours:hooks_man
 SDK = Subject("SDK, default", "bench.apps.sdk:default", PEERS)
 SDK_BEST = Subject("SDK, best", "bench.apps.sdk:best", PEERS)
 FASTMCP = Subject("FastMCP, default", "bench.apps.fast:default", PEERS)
+GATEWAY = Subject("trunkline gateway", "trunkline.up")
 FASTMCP_BEST = Subject("FastMCP, best", "bench.apps.fast:best", PEERS)
 
 
@@ -74,11 +76,27 @@ class Running:
 @contextmanager
 def running(subject: Subject) -> Iterator[Running]:
     """Start a subject pinned to the first core, and end it afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = _free_port()
     command = [str(subject.python), "-m", "uvicorn", subject.app, "--port", str(port), *UVICORN]
     command += ["--factory"] if subject.factory else []
+    with _process(subject, command, port) as server:
+        yield server
+
+
+@contextmanager
+def gateway(upstream: Running) -> Iterator[Running]:
+    """`trunkline up` over one upstream that is running, as a person would start it."""
+    port = _free_port()
+    config = LOGS / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"bench": {"type": "http", "url": upstream.url}}}))
+    command = [str(OURS.with_name("trunkline")), "up", "--port", str(port), "--no-table", str(config)]
+    with _process(GATEWAY, command, port) as server:
+        yield server
+
+
+@contextmanager
+def _process(subject: Subject, command: list[str], port: int) -> Iterator[Running]:
+    """A process that listens on a port before the body runs, and is gone after it."""
     log = LOGS / f"{subject.app.replace(':', '.')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
@@ -94,6 +112,12 @@ def running(subject: Subject) -> Iterator[Running]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait(child: subprocess.Popen[bytes], port: int, subject: Subject, log: Path) -> None:

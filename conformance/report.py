@@ -1,7 +1,6 @@
 """What the legs found, held against the list of scenarios that must pass."""
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,12 +63,11 @@ def write(legs: list[Leg], file: Path) -> None:
 
 def show(legs: list[Leg], must_pass: dict[str, list[str]], *, verbose: bool) -> bool:
     """Print the table and every unmet check; False when a scenario that must pass did not."""
-    width = shutil.get_terminal_size((120, 24)).columns
     print(f"\nconformance suite {version()}\n")
-    print(f"{'leg':38} {'scenarios':>11} {'required':>11} {'checks':>7} {'failed':>7} {'warned':>7} {'skipped':>8}")
+    print(f"{'leg':44} {'scenarios':>11} {'required':>11} {'checks':>7} {'failed':>7} {'warned':>7} {'skipped':>8}")
     for leg in sorted(legs, key=lambda leg: leg.title):
         print(_row(leg, must_pass.get(leg.title, [])))
-    bad = [line for leg in legs for line in _unmet(leg, must_pass.get(leg.title, []), width, verbose)]
+    bad = [line for leg in legs for line in _unmet(leg, must_pass.get(leg.title, []), verbose)]
     absent = [
         f"{title}: {name}: must pass, and did not run"
         for title, names in must_pass.items()
@@ -88,26 +86,30 @@ def _row(leg: Leg, names: list[str]) -> str:
     passed = f"{sum(outcome.passed for outcome in outcomes)}/{len(outcomes)}"
     needed = f"{len(names) - len(_missed(leg, names))}/{len(names)}"
     numbers = f"{total['SUCCESS']:7} {total['FAILURE']:7} {total['WARNING']:7} {total['SKIPPED']:8}"
-    return f"{leg.title:38} {passed:>11} {needed:>11} {numbers}"
+    return f"{leg.title:44} {passed:>11} {needed:>11} {numbers}"
 
 
 def _missed(leg: Leg, names: list[str]) -> list[str]:
     return [name for name in names if name not in leg.scenarios or not leg.scenarios[name].passed]
 
 
-def _unmet(leg: Leg, names: list[str], width: int, verbose: bool) -> list[str]:
-    """The words of every check of a leg that was not met, those of required scenarios in full."""
-    lines = []
+def _unmet(leg: Leg, names: list[str], verbose: bool) -> list[str]:
+    """What was not met: of scenarios that must pass the words of every check, of all others together a line."""
+    lines, others = [], []
     for name, outcome in sorted(leg.scenarios.items()):
         if outcome.passed:
             continue
-        lines.append(f"{leg.title}: {name}{'' if name in names else ' (not required)'}")
-        for fault, detail in zip(outcome.faults, outcome.details, strict=True):
-            words = " ".join(fault.split())
-            lines.append(f"    {words}" if name in names or verbose else f"    {words[: width - 4]}")
-            lines.extend(f"        {line}" for line in detail.splitlines() if verbose)
+        if name not in names and not verbose:
+            others.append(name)
+            continue
+        lines.append(f"{leg.title}: {name}")
         if not outcome.faults:
             lines.append(f"    no check succeeded, {outcome.counts['SKIPPED']} skipped")
+        for fault, detail in zip(outcome.faults, outcome.details, strict=True):
+            lines.append(f"    {' '.join(fault.split())}")
+            lines.extend(f"        {line}" for line in detail.splitlines() if verbose)
+    if others:
+        lines.append(f"{leg.title}: not required, and not passed: {', '.join(others)}")
     return lines
 
 
