@@ -209,6 +209,11 @@ class TestLegacy:
         await pipe.send(call(2, "echo", {"text": "modern"}, modern=True))
         assert (await pipe.answer(2))["result"]["resultType"] == "complete"
 
+    async def test_ping_is_answered_before_the_handshake(self, pipe: Pipe) -> None:
+        await pipe.send(request(1, "ping"))
+        assert (await pipe.answer(1))["result"] == {}
+        assert (await begin(pipe))["protocolVersion"] == "2025-11-25"
+
     async def test_the_log_level_is_info_until_set(self, pipe: Pipe) -> None:
         await begin(pipe)
         await pipe.send(call(1, "chat"))

@@ -32,6 +32,13 @@ class TestSessions:
         assert result["protocolVersion"] == "2025-11-25"
         assert all(0x21 <= ord(character) <= 0x7E for character in web.headers["Mcp-Session-Id"])
 
+    async def test_what_a_client_tells_of_itself_must_fit_into_a_header(self, web: Web) -> None:
+        await web.begin(capabilities={"elicitation": {}, "experimental": {"x": "y" * 10_000}})
+        assert len(web.headers["Mcp-Session-Id"]) < 1000
+        assert (await Events(await web.post(call(1, "name"))).message())["method"] == "elicitation/create"
+        refused = await web.post(initialize(capabilities={"extensions": {"x": "y" * 10_000}}))
+        assert (await refused.json())["error"]["code"] == -32602
+
     async def test_calls_are_answered_with_json(self, web: Web) -> None:
         await web.begin()
         response = await web.post(call(1, "echo", {"text": "hi"}))

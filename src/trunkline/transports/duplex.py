@@ -126,10 +126,13 @@ class Duplex:
                 self._start_modern(message, channel)
             elif message.method == "initialize":
                 await self._initialize(message, channel)
-            elif self._session is None:
-                self._start_modern(message, channel)
-            else:
+            elif self._session is not None:
                 self._session.start(message, await self._state(self._session), self._principal, channel)
+            elif message.method == "ping":
+                # The one request a legacy client may send before it has initialized (lifecycle, Initialization).
+                await channel.answer(result_message(message.id, {}))
+            else:
+                self._start_modern(message, channel)
         except ProtocolError as error:
             raise messages.identified(error, message.id) from None
 

@@ -93,6 +93,10 @@ def negotiated(message: Message) -> Facts:
 def seal(keys: KeyRing, principal: Principal, facts: Facts) -> str:
     """The session id: visible ASCII, good for this principal alone. Raises `InvalidParams` when it gets too long."""
     payload = msgspec.json.encode(facts)
+    if len(payload) > _MAX_FACTS and "experimental" in facts.capabilities:
+        # Nothing here acts on it, and a client that tells much about itself is still welcome.
+        declared = {name: value for name, value in facts.capabilities.items() if name != "experimental"}
+        payload = msgspec.json.encode(msgspec.structs.replace(facts, capabilities=declared))
     if len(payload) > _MAX_FACTS:
         raise InvalidParams(f"Invalid params: capabilities and clientInfo together may have {_MAX_FACTS} bytes")
     return keys.seal(PURPOSE, principal.owner.encode(), payload)
