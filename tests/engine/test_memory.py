@@ -1,0 +1,90 @@
+"""The in-memory stores: what a store must do, and that it stays within its bounds."""
+
+import pytest
+
+from trunkline.engine.doors import SessionState
+from trunkline.engine.memory import MemoryEvents, MemorySessions
+
+
+class TestEvents:
+    async def test_what_followed_an_event_is_told_in_order_on_its_stream_alone(self) -> None:
+        log = MemoryEvents()
+        ids = [await log.append("s", "a", b"%d" % number) for number in range(5)]
+        other = await log.append("s", "b", b"other")
+        assert await log.after("s", ids[1]) == ("a", [(ids[2], b"2"), (ids[3], b"3"), (ids[4], b"4")])
+        assert await log.after("s", ids[4]) == ("a", [])
+        assert await log.after("s", other) == ("b", [])
+        assert len({*ids, other}) == 6
+
+    async def test_the_events_of_another_session_are_unknown(self) -> None:
+        log = MemoryEvents()
+        id = await log.append("mine", "a", b"x")
+        assert await log.after("yours", id) is None
+
+    @pytest.mark.parametrize("event", ["", "a", "a/", "a/x", "a/-1", "a/3", "a/9999999999999", "/1", "a/²", "b/1"])
+    async def test_an_event_that_never_was_is_unknown(self, event: str) -> None:
+        log = MemoryEvents()
+        await log.append("s", "a", b"1")
+        await log.append("s", "a", b"2")
+        assert await log.after("s", event) is None
+
+    async def test_only_the_latest_of_a_long_stream_are_kept_and_the_loss_is_told(self) -> None:
+        log = MemoryEvents(per_stream=3)
+        ids = [await log.append("s", "a", b"%d" % number) for number in range(10)]
+        found = await log.after("s", ids[6])
+        assert found is not None
+        assert [data for _, data in found[1]] == [b"7", b"8", b"9"]
+        assert await log.after("s", ids[5]) is None
+
+    async def test_the_longest_unused_streams_give_way(self) -> None:
+        log = MemoryEvents(limit=2)
+        first = await log.append("s", "a", b"x")
+        second = await log.append("s", "b", b"x")
+        await log.append("s", "a", b"y")
+        await log.append("s", "c", b"x")
+        assert await log.after("s", second) is None
+        assert await log.after("s", first) is not None
+
+    async def test_the_bytes_are_bounded(self) -> None:
+        log = MemoryEvents(size=100)
+        first = await log.append("s", "a", b"x" * 60)
+        second = await log.append("t", "b", b"x" * 60)
+        assert await log.after("s", first) is None
+        third = await log.append("t", "b", b"x" * 300)
+        assert await log.after("t", second) == ("b", [(third, b"x" * 300)])
+
+    async def test_forgetting_ends_a_stream_or_a_session_and_leaves_nothing(self) -> None:
+        log = MemoryEvents()
+        a, b = await log.append("s", "a", b"x"), await log.append("s", "b", b"x")
+        other = await log.append("t", "a", b"x")
+        await log.forget("s", "a")
+        assert await log.after("s", a) is None
+        assert await log.after("s", b) is not None
+        await log.forget("s")
+        await log.forget("s")
+        assert await log.after("s", b) is None
+        assert await log.after("t", other) is not None
+        await log.forget("t")
+        assert not log._streams
+        assert not log._of_session
+
+
+class TestSessions:
+    async def test_an_ended_or_expired_session_is_gone(self) -> None:
+        store = MemorySessions(idle=1e6)
+        await store.save("a", SessionState(log_level="info"))
+        assert await store.load("a") == SessionState(log_level="info")
+        await store.end("a")
+        assert await store.load("a") is None
+        brief = MemorySessions(idle=-1)
+        await brief.save("a", SessionState())
+        assert await brief.load("a") is None
+
+    async def test_the_longest_unused_end_first(self) -> None:
+        store = MemorySessions(limit=2)
+        await store.save("a", SessionState())
+        await store.save("b", SessionState())
+        await store.load("a")
+        await store.save("c", SessionState())
+        assert await store.load("b") is None
+        assert await store.load("a") is not None
