@@ -1,5 +1,6 @@
-"""What sessions and calls leave behind: counted, and as a slope of resident memory."""
+"""What sessions and calls leave behind or pile up: counted, and as a slope of resident memory."""
 
+import asyncio
 import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 
 from tests.transports.fixture import INITIALIZED, Stage, application_of, call, initialize
+from trunkline.runtime import inflight
+from trunkline.transports import streams
 from trunkline.transports.http import HTTPTransport
 
 BYTES_A_SESSION = 100
@@ -24,10 +27,11 @@ def resident() -> int:
 
 
 async def ask(
-    app: HTTPTransport, method: str, body: bytes = b"", session: bytes | None = None
+    app: HTTPTransport, method: str, body: bytes = b"", session: bytes | None = None, last: bytes | None = None
 ) -> tuple[int, Mapping[bytes, bytes], bytes]:
     """One HTTP request without a socket, whose buffers would be measured as well."""
     fields = [*_FIELDS, *([(b"mcp-session-id", session)] if session is not None else [])]
+    fields += [(b"last-event-id", last)] if last is not None else []
     scope = {"type": "http", "method": method, "path": "/mcp", "headers": fields, "root_path": ""}
     sent: list[Mapping[str, object]] = []
 
@@ -76,3 +80,42 @@ async def test_sessions_made_and_dropped_leave_nothing(
     assert len(gc.get_objects()) - objects < 200
     assert not application.inflight.calls
     await application.stop()
+
+
+async def test_a_client_that_stops_reading_holds_up_nothing_and_piles_up_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_STUCK", 0.05)
+    monkeypatch.setattr(inflight, "PERIOD", 0.02)
+    application = application_of(stage)
+    app = HTTPTransport(application)
+    _, headers, _ = await ask(app, "POST", initialize())
+    session = headers[b"mcp-session-id"]
+    never = asyncio.Event()
+    seen: list[bytes] = []
+
+    async def receive() -> Mapping[str, object]:
+        if seen:
+            await never.wait()
+        return {"type": "http.request", "body": call(1, "count", {"n": 20_000}, token="t"), "more_body": False}
+
+    async def send(event: Mapping[str, object]) -> None:
+        seen.append(event.get("body", b""))
+        if len(seen) > 5:
+            await never.wait()
+
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "root_path": ""}
+    scope["headers"] = [*_FIELDS, (b"mcp-session-id", session)]
+    stuck = asyncio.create_task(app(scope, receive, send))
+    while not seen:
+        await asyncio.sleep(0.005)
+    while stage.running:
+        await asyncio.sleep(0.005)
+    kept = sum(len(log.events) for log in application.events._streams.values())
+    assert kept < 1000
+    last = seen[-1].partition(b"id: ")[2].partition(b"\n")[0]
+    _, _, rest = await ask(app, "GET", b"", session, last)
+    assert b'"text":"20000"' in rest
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
+    await application.stop(0)

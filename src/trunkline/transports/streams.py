@@ -20,6 +20,8 @@ from trunkline.transports.modern import KEEP_ALIVE_AFTER
 
 _AHEAD = 64
 """Progress and log messages wait when a connected client is this many events behind."""
+_STUCK = 30.0
+"""Seconds a write may wait for the client; then it counts as gone, and may come back."""
 _UNREAD = 500
 """Progress and log messages are dropped when an absent client has missed this many; the rest is kept for it."""
 
@@ -269,6 +271,7 @@ class Connection:
             self._inflight.calls.discard(self)
             complete = stream.done and not self._leaving and not self.queue
             stream.detach(self, complete)
+            self._leaving = True
             self._make_room()
             if watcher is not None:
                 watcher.cancel()
@@ -279,8 +282,10 @@ class Connection:
             self._waiter.set_result(None)
 
     def leave(self) -> None:
-        """The client has left, or came back by another connection."""
+        """The client has left, or came back by another connection: nothing waits for this one any more."""
         self._leaving = True
+        self._stream.detach(self, complete=False)
+        self._make_room()
         self.wake()
 
     async def room(self) -> None:
@@ -292,8 +297,10 @@ class Connection:
             await asyncio.shield(self._room)
 
     def sweep(self, now: float) -> None:
-        """Keep a quiet stream alive."""
-        if now - self._written > KEEP_ALIVE_AFTER:
+        """Keep a quiet stream alive; one whose client has not read for long goes on without it."""
+        if self.queue and now - self._written > _STUCK:
+            self.leave()
+        elif now - self._written > KEEP_ALIVE_AFTER:
             self._written = now
             self.queue.append(("", sse.KEEP_ALIVE))
             self.wake()
@@ -370,7 +377,7 @@ class Connection:
         self.leave()
 
     def _make_room(self) -> None:
-        if self._room is not None and (len(self.queue) <= _AHEAD or self._stream.connection is not self):
+        if self._room is not None and (len(self.queue) <= _AHEAD or self._leaving):
             if not self._room.done():
                 self._room.set_result(None)
             self._room = None
