@@ -129,9 +129,9 @@ ABSENT: dict[str, dict[str, set[str]]] = {
         "fastmcp auto": {"chat"},
     },
     "server": {
-        # It has neither logging/setLevel nor change notifications where a handshake is.
-        "python-sdk legacy": {"chat", "listen"},
-        "python-sdk sse": {"chat", "listen"},
+        # No change notifications where a handshake is, nor logging/setLevel: our client leaves out by itself what is fine.
+        "python-sdk legacy": {"listen"},
+        "python-sdk sse": {"listen"},
         # What its workshop does not have: it pushes questions only, completes nothing, has no subscriptions.
         "fastmcp": {"where", "chat", "complete", "cancel", "listen", *QUESTIONS},
     },

@@ -304,7 +304,7 @@ class Client:
                 timeout=timeout or self._timeout,
                 maximum=self._maximum,
                 repeatable=repeatable,
-                on_notification=notifications(progress, log or self._log),
+                on_notification=notifications(progress, log or self._log, self._log_level),
             )
 
         result = await rounds.complete(method, stamped, send, self._handlers.answer, self._rounds)
@@ -361,7 +361,7 @@ class Client:
         """A notification that belongs to no request."""
         self._cache.notice(method, params)
         if method == "notifications/message" and self._log is not None:
-            await tell(self._log, params)
+            await tell(self._log, params, self._log_level)
 
 
 def own_version() -> str:

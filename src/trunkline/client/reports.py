@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from trunkline.client.results import plain
 from trunkline.protocol import json
+from trunkline.protocol.revisions import LOG_LEVELS
 
 JsonObject = dict[str, object]
 
@@ -30,14 +31,14 @@ OnLog = Callable[[LogMessage], Awaitable[None] | None]
 
 
 def notifications(
-    progress: OnProgress | None, log: OnLog | None
+    progress: OnProgress | None, log: OnLog | None, log_level: str
 ) -> Callable[[str, JsonObject], Awaitable[None]] | None:
     if progress is None and log is None:
         return None
 
     async def take(method: str, params: JsonObject) -> None:
         if method == "notifications/message" and log is not None:
-            await tell(log, params)
+            await tell(log, params, log_level)
         elif method == "notifications/progress" and progress is not None:
             done, total, message = (
                 json.number(params.get("progress")),
@@ -50,13 +51,12 @@ def notifications(
     return take
 
 
-async def tell(log: OnLog, params: JsonObject) -> None:
-    """Hand over one log message."""
-    logger = params.get("logger")
-    message = LogMessage(
-        str(params.get("level", "info")), plain(params.get("data")), logger if isinstance(logger, str) else None
-    )
-    await _called(log(message))
+async def tell(log: OnLog, params: JsonObject, log_level: str) -> None:
+    """Hand over one log message, unless it is below the level: a legacy server without levels sends them all."""
+    level, logger = str(params.get("level", "info")), params.get("logger")
+    if level in LOG_LEVELS and LOG_LEVELS.index(level) < LOG_LEVELS.index(log_level):
+        return
+    await _called(log(LogMessage(level, plain(params.get("data")), logger if isinstance(logger, str) else None)))
 
 
 async def _called(outcome: Awaitable[None] | None) -> None:
