@@ -11,16 +11,14 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 from trunkline.assembly.logs import CallLog
+from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.engine.doors import Authenticator
 from trunkline.engine.engine import Engine
-from trunkline.errors import ConfigError
 from trunkline.gateway import Federation, UpstreamStatus
-from trunkline.portable.interpolate import Answers, Ask, resolve
-from trunkline.portable.model import Document, Entry, Problem
-from trunkline.portable.read import read_document
+from trunkline.portable.interpolate import Ask
+from trunkline.portable.model import Problem
 from trunkline.runtime.application import Application
 
 _UNSETTLED = frozenset({"starting", "stopped"})
@@ -32,26 +30,27 @@ class Gateway:
     Attributes:
         application: what transports serve.
         federation: the provider under it.
-        problems: entries that could not be used.
+        plan: what it was made of.
         name: for people.
     """
 
     def __init__(
-        self,
-        document: Document,
-        entries: list[Entry],
-        problems: list[Problem],
-        *,
-        authenticator: Authenticator | None = None,
-        call_timeout: float | None = None,
+        self, plan: Plan, *, authenticator: Authenticator | None = None, call_timeout: float | None = None
     ) -> None:
-        self.name = document.path
-        self.problems = problems
-        self.federation = Federation(entries, info={"name": "trunkline", "version": version("trunkline")})
+        self.name = plan.settings.path
+        self.plan = plan
+        self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
         self.application = Application(
-            Engine(self.federation, observer=CallLog()), authenticator=authenticator, call_timeout=call_timeout
+            Engine(self.federation, observer=CallLog()),
+            authenticator=authenticator or plan.tokens,
+            call_timeout=call_timeout or plan.settings.listen.call_timeout,
         )
         self._read_at = time.time()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Entries that could not be used, and why."""
+        return self.plan.problems
 
     def statuses(self) -> list[UpstreamStatus]:
         """A row for each entry of the configuration, broken ones last."""
@@ -85,31 +84,18 @@ def read_gateway(
     call_timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Gateway:
-    """Read a configuration, of any client, and make the gateway over it; nothing is started.
+    """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
     Parameters:
         path: the file.
         ask: asks the person for an `${input:…}`; each is asked for once.
+        authenticator, call_timeout: go before what the file says.
         environment: what `${VAR}` stands for; by default this process's.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
-    document = read_document(path, collect=True)
-    answers = Answers(document.inputs, ask)
-    entries: list[Entry] = []
-    problems = list(document.problems)
-    for entry in document.entries:
-        if entry.disabled:
-            entries.append(entry)
-            continue
-        try:
-            known = os.environ if environment is None else environment
-            entries.append(resolve(entry, known, answers, _workspace(path)))
-        except ConfigError as error:
-            problems.append(Problem(entry.name, str(error)))
-    if not entries and not problems:
-        raise ConfigError(f"{path} names no server")
-    return Gateway(document, entries, problems, authenticator=authenticator, call_timeout=call_timeout)
+    plan = make_plan(path, os.environ if environment is None else environment, Remembered(ask))
+    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout)
 
 
 @contextlib.asynccontextmanager
@@ -134,12 +120,6 @@ async def running_gateway(
         yield gateway
     finally:
         await gateway.application.stop(drain=0)
-
-
-def _workspace(path: str) -> Path:
-    """The folder `${workspaceFolder}` means: where the file lies, or the project whose editor folder holds it."""
-    folder = Path(path).resolve().parent
-    return folder.parent if folder.name in (".vscode", ".cursor", ".roo", ".gemini") else folder
 
 
 def _needs_nothing(tool: object) -> bool:

@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
 
 Each command has its own --help, with examples."""
 
-_TARGET = "a URL, mcp.json, server.py, package.module:object, or a command in quotes"
+_TARGET = "a URL, mcp.json, trunkline.yaml, server.py, package.module:object, or a command in quotes"
 _HERE = "http://127.0.0.1:8808/mcp"
 
 
@@ -54,15 +54,18 @@ def _up(commands: "Commands") -> None:
         "serve a configuration or a trunkline Server as one endpoint",
         "up",
         "trunkline up mcp.json",
+        "trunkline up trunkline.yaml",
         "trunkline up --stdio ~/.cursor/mcp.json",
         "trunkline up --port 9000 --tokens tokens.json .vscode/mcp.json",
         "trunkline up examples/weather.py",
     )
-    up.add_argument("target", help="mcp.json (any client's format), server.py, or package.module:object")
+    up.add_argument(
+        "target", help="trunkline.yaml, mcp.json (any client's format), server.py, or package.module:object"
+    )
     up.add_argument("--stdio", action="store_true", help="serve on stdin and stdout instead of HTTP")
-    up.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    up.add_argument("--port", type=int, default=8808, help="port to listen on, 0 for a free one (default: %(default)s)")
-    up.add_argument("--path", default="/mcp", help="path of the endpoint (default: %(default)s)")
+    up.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8808)")
+    up.add_argument("--path", help="path of the endpoint (default: /mcp)")
     up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
     up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
     up.add_argument("--public-url", metavar="URL", help="the URL clients use, when a proxy stands in front")

@@ -7,11 +7,13 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from rich.console import Console
 from rich.prompt import Prompt
 
 from trunkline.assembly import logs
-from trunkline.assembly.serving import Binding, bind, check_binding, is_loopback, serving, url_of
+from trunkline.assembly.configuration import Listen
+from trunkline.assembly.serving import Binding, bind, check_binding, guard_of, is_loopback, serving, url_of
 from trunkline.assembly.serving import run as run_loop
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli import table
@@ -47,10 +49,11 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
     application = server.application
     if arguments.stdio:
         return await _serve_stdio(application)
+    listen = _listen(arguments, Listen())
     application.authenticator = _authenticator(arguments) or application.authenticator
     application.call_timeout = arguments.call_timeout or application.call_timeout
-    async with _listening(arguments, application, server.app) as (url, stopped):
-        _warn_if_open(console, arguments, application)
+    async with _listening(arguments, listen, application, server.app) as (url, stopped):
+        _warn_if_open(console, listen, application)
         console.print(f"{server.name} is up\n")
         console.print(table.how_to_use(url, None), soft_wrap=True)
         await stopped
@@ -68,8 +71,9 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     )
     if arguments.stdio:
         return await _serve_stdio(gateway.application)
-    async with _listening(arguments, gateway.application, None) as (url, stopped):
-        _warn_if_open(console, arguments, gateway.application)
+    listen = _listen(arguments, gateway.plan.settings.listen)
+    async with _listening(arguments, listen, gateway.application, None) as (url, stopped):
+        _warn_if_open(console, listen, gateway.application)
         if live:
             with table.LiveTable(console, url, gateway.statuses, gateway.suggestion):
                 await stopped
@@ -98,25 +102,31 @@ async def _serve_stdio(application: "Application") -> int:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    arguments: argparse.Namespace, application: "Application", app: "HTTPTransport | None"
+    arguments: argparse.Namespace, listen: Listen, application: "Application", app: "HTTPTransport | None"
 ) -> AsyncIterator[tuple[str, "asyncio.Task[None]"]]:
-    from trunkline.transports.guard import Guard
     from trunkline.transports.http import HTTPTransport
 
-    binding = Binding(arguments.host, arguments.port, arguments.allow_remote)
+    binding = Binding(listen.host, listen.port, arguments.allow_remote)
     check_binding(binding, authenticated=application.authenticator is not None)
     if app is None:
-        hosts = [] if is_loopback(arguments.host) else [arguments.host]
-        guard = Guard(
-            allowed_hosts=[*hosts, *arguments.allowed_host],
-            allowed_origins=arguments.allowed_origin,
-            public_url=arguments.public_url,
-            trusted_proxies=arguments.trusted_proxy,
-        )
-        app = HTTPTransport(application, path=arguments.path, guard=guard)
+        app = HTTPTransport(application, path=listen.path, guard=guard_of(listen))
     listener = bind(binding)
     async with serving(app, listener) as stopped:
         yield url_of(listener, app.path), stopped
+
+
+def _listen(arguments: argparse.Namespace, configured: Listen) -> Listen:
+    """Where to listen: what the command line says goes before what the file says."""
+    given: dict[str, object] = {
+        "host": arguments.host,
+        "port": arguments.port,
+        "path": arguments.path,
+        "public_url": arguments.public_url,
+        "allowed_hosts": tuple(arguments.allowed_host) or None,
+        "allowed_origins": tuple(arguments.allowed_origin) or None,
+        "trusted_proxies": tuple(arguments.trusted_proxy) or None,
+    }
+    return replace(configured, **{name: value for name, value in given.items() if value is not None})
 
 
 def _authenticator(arguments: argparse.Namespace) -> "Authenticator | None":
@@ -127,10 +137,10 @@ def _authenticator(arguments: argparse.Namespace) -> "Authenticator | None":
     return read_tokens(arguments.tokens)
 
 
-def _warn_if_open(console: Console, arguments: argparse.Namespace, application: "Application") -> None:
-    if application.authenticator is None and not is_loopback(arguments.host):
+def _warn_if_open(console: Console, listen: Listen, application: "Application") -> None:
+    if application.authenticator is None and not is_loopback(listen.host):
         console.print(
-            f"[bold red]Nobody signs in: anyone who can reach {arguments.host} can use every tool here.[/bold red]",
+            f"[bold red]Nobody signs in: anyone who can reach {listen.host} can use every tool here.[/bold red]",
             soft_wrap=True,
         )
 

@@ -1,6 +1,6 @@
 """From an entry as written to one that can be started or connected to.
 
-What it is for: references such as `${VAR}` and `${input:id}`, environment files, relative folders.
+What it is for: references such as `${VAR}` and `${file:path}`, environment files, relative folders.
 What may live here: the forms of references, and the checks that only make sense once they are expanded.
 What may not: reading configuration files; the value of a variable or an answer in a message.
 """
@@ -21,7 +21,10 @@ Ask = Callable[[Input], str]
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([^{}]*)\})?")
 _VARIABLE = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_FORMS = "${VAR}, ${VAR:-default}, ${env:VAR}, ${input:id}, ${workspaceFolder} and ${userHome} are accepted"
+_FORMS = (
+    "${VAR}, ${VAR:-default}, ${env:VAR}, ${file:PATH}, ${keyring:SERVICE/NAME}, ${input:id}, ${workspaceFolder} and "
+    "${userHome} are accepted"
+)
 _LITERALLY = "write $${ where ${ is meant as it stands"
 _SHORTEST_SECRET = 8
 
@@ -63,21 +66,26 @@ class Answers:
         return value
 
 
-def resolve(entry: Entry, environment: Mapping[str, str], inputs: Answers, workspace: Path) -> Entry:
+def resolve(
+    entry: Entry, environment: Mapping[str, str], inputs: Answers, workspace: Path, files: set[Path] | None = None
+) -> Entry:
     """Expand every reference of an entry, read its environment file, and check that the outcome can be used.
 
     Parameters:
         environment: where variables are looked up; a variable set to nothing counts as unset for a default.
         inputs: shared by all entries of a document, so that nothing is asked for twice.
-        workspace: `${workspaceFolder}`, and what relative `cwd` and `envFile` start from; an absolute path.
+        workspace: `${workspaceFolder}`, and what relative `cwd`, `envFile` and `${file:…}` start from; absolute.
+        files: filled with the files the entry depends on, also those that could not be read.
 
     Returns an entry without `env_file`, whose `env` holds what is added to a process' environment, and whose
     `secret_values` name what no log may show. Raises `ConfigError` naming server, field and variable, never a value.
 
         resolve(entry, os.environ, Answers(document.inputs, ask), Path.cwd())
     """
-    work = _Expansion(entry.name, environment, inputs, workspace)
+    work = _Expansion(server(entry.name), environment, inputs, workspace, set() if files is None else files)
     env_file = None if entry.env_file is None else workspace / work.expand(entry.env_file, "envFile")
+    if env_file is not None:
+        work.files.add(env_file)
     from_file = {} if env_file is None else _from_file(env_file, entry.name)
     env = from_file | {name: work.expand(value, f"env.{name}") for name, value in entry.env.items()}
     headers = {name: work.expand(value, f"headers.{name}") for name, value in entry.headers.items()}
@@ -98,17 +106,26 @@ def resolve(entry: Entry, environment: Mapping[str, str], inputs: Answers, works
     return replace(resolved, secret_values=frozenset(text for text in secrets if len(text) >= _SHORTEST_SECRET))
 
 
+def expand(text: str, owner: str, environment: Mapping[str, str], workspace: Path, files: set[Path]) -> str:
+    """One text outside of any server with its references replaced; see `resolve`. `owner` names it in messages.
+
+    expand("${file:ci.token}", "tokens[0].secret", os.environ, Path.cwd(), set())
+    """
+    return _Expansion(owner, environment, Answers(), workspace, files).expand(text)
+
+
 @dataclass(slots=True)
 class _Expansion:
-    """Expands the texts of one entry, and remembers what it put in."""
+    """Expands the texts of one owner, and remembers what it put in."""
 
-    name: str
+    owner: str
     environment: Mapping[str, str]
     inputs: Answers
     workspace: Path
+    files: set[Path]
     inserted: set[str] = field(default_factory=set)
 
-    def expand(self, text: str, member: str) -> str:
+    def expand(self, text: str, member: str = "") -> str:
         """The text with its references replaced, once: what is put in is not looked at again."""
 
         def replacement(match: re.Match[str]) -> str:
@@ -117,7 +134,8 @@ class _Expansion:
             try:
                 return self._value(match.group(1))
             except ConfigError as error:
-                raise ConfigError(f"{server(self.name)}: {member}: {error.message}") from None
+                where = ": ".join(part for part in (self.owner, member) if part)
+                raise ConfigError(f"{where}: {error.message}") from None
 
         return _REFERENCE.sub(replacement, text)
 
@@ -131,6 +149,8 @@ class _Expansion:
         scheme, _, rest = reference.partition(":")
         if scheme == "input" and not rest.startswith("-"):
             return self._insert(self.inputs.value(rest))
+        if scheme in ("file", "keyring") and rest and not rest.startswith("-"):
+            return self._insert(self._secret_file(rest) if scheme == "file" else _from_keyring(rest))
         variable = _VARIABLE.fullmatch(reference)
         if variable is None:
             raise ConfigError(f"this reference is not known; {_FORMS}; {_LITERALLY}")
@@ -142,9 +162,37 @@ class _Expansion:
             raise ConfigError(f"the variable {name} is not set; set it, or give a default as ${{{name}:-default}}")
         return self._insert(value)
 
+    def _secret_file(self, written: str) -> str:
+        path = self.workspace / written
+        self.files.add(path)
+        try:
+            # The line break that editors and `echo` leave at the end is no part of a secret.
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
+            raise ConfigError(f"the file {written} cannot be read: {reason}") from None
+
     def _insert(self, value: str) -> str:
         self.inserted.add(value)
         return value
+
+
+def _from_keyring(written: str) -> str:
+    service, slash, name = written.rpartition("/")
+    if not slash or not service or not name:
+        raise ConfigError("a reference to the keyring is written ${keyring:SERVICE/NAME}")
+    try:
+        import keyring
+    except ImportError:
+        raise ConfigError("the keyring cannot be asked: install trunkline[keyring]") from None
+    try:
+        value = keyring.get_password(service, name)
+    except Exception as error:
+        # Whatever a backend raises may quote what it was asked for.
+        raise ConfigError(f"the keyring could not be read ({type(error).__name__})") from None
+    if value is None:
+        raise ConfigError(f"the keyring has no {name} of {service}; add it with: keyring set {service} {name}")
+    return value
 
 
 def _from_file(path: Path, name: str) -> dict[str, str]:

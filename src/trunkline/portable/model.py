@@ -30,6 +30,7 @@ class Entry:
         allow: tools to show, `*` matches any run of characters; None shows all, an empty tuple none.
         deny: tools to hide; wins over `allow`.
         startup_timeout, request_timeout: seconds; None leaves them to the reader.
+        drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
         extra: members this model has no field for, as they were read.
         secret_values: filled by `resolve`: values no log may show.
@@ -52,6 +53,7 @@ class Entry:
     deny: tuple[str, ...] = ()
     startup_timeout: float | None = None
     request_timeout: float | None = None
+    drain_timeout: float | None = None
     title: str | None = None
     description: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class Entry:
             # Arguments often carry tokens, so only their number is told.
             reached = f"command={self.command!r}, args=({len(self.args)})"
         else:
-            reached = f"url={_address(self.url)!r}"
+            reached = f"url={public_address(self.url)!r}"
         env, headers = (f"{{{', '.join(f'{name}=***' for name in names)}}}" for names in (self.env, self.headers))
         state = ", disabled" if self.disabled else ""
         return f"Entry({self.name!r}, {self.transport}, {reached}, env={env}, headers={headers}{state})"
@@ -124,7 +126,7 @@ def _matches(pattern: str, tool: str) -> bool:
     return re.fullmatch(".*".join(parts), tool, re.DOTALL) is not None
 
 
-def _address(url: str) -> str:
+def public_address(url: str) -> str:
     """A URL without the places secrets are put in: user information, query, fragment."""
     try:
         parts = urlsplit(url)

@@ -1,0 +1,130 @@
+"""What `trunkline.yaml` may say, as types.
+
+What it is for: the one description of every key; the reader, the JSON Schema and `trunkline config` follow it.
+What may live here: Structs, their descriptions, defaults and examples. What may not: reading, resolving, applying.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(gt=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One server behind the gateway: a command that is started, or an address that is connected to."""
+
+    command: Annotated[str | None, Meta(description="The program to start.", examples=["uvx"])] = None
+    args: Annotated[tuple[str, ...], Meta(description="Its arguments.", examples=[["mcp-server-time"]])] = ()
+    env: Annotated[
+        dict[str, str],
+        Meta(description="Variables added to its environment.", examples=[{"API_KEY": "${env:API_KEY}"}]),
+    ] = {}
+    env_file: Annotated[
+        str | None, Meta(description="A file of such variables, one NAME=value a line; `env` wins.", examples=[".env"])
+    ] = None
+    cwd: Annotated[
+        str | None, Meta(description="The folder it starts in; a relative one starts at this file.", examples=["tools"])
+    ] = None
+    url: Annotated[
+        str | None, Meta(description="The address of a remote server.", examples=["https://docs.example.com/mcp"])
+    ] = None
+    headers: Annotated[
+        dict[str, str],
+        Meta(description="Headers sent with every request.", examples=[{"Authorization": "Bearer ${env:DOCS_TOKEN}"}]),
+    ] = {}
+    transport: Annotated[
+        Literal["stdio", "http", "sse"] | None,
+        Meta(
+            description="How it is reached. Left out: stdio for a command; http, then sse, for an address.",
+            examples=["http"],
+        ),
+    ] = None
+    disabled: Annotated[bool, Meta(description="Listed, but not run.", examples=[True])] = False
+    allow: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="The tools to show, by its own names; * is any text.", examples=[["git_*"]]),
+    ] = None
+    deny: Annotated[
+        tuple[str, ...], Meta(description="The tools to hide; wins over `allow`.", examples=[["git_push*"]])
+    ] = ()
+    startup_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
+    ] = None
+    request_timeout: Annotated[
+        Seconds | None,
+        Meta(description="Seconds a call may be silent; progress starts them anew. Left out: 60.", examples=[300]),
+    ] = None
+    drain_timeout: Annotated[
+        Seconds | None,
+        Meta(
+            description="Seconds that calls in flight have to end when it is changed or removed. Left out: 30.",
+            examples=[120],
+        ),
+    ] = None
+    title: Annotated[str | None, Meta(description="Its name for people.", examples=["Documentation"])] = None
+    description: Annotated[str | None, Meta(description="What it is for, for people.", examples=["Our docs"])] = None
+
+
+class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the endpoint is served. Options of the command line win; changes take effect at the next start."""
+
+    host: Annotated[Text, Meta(description="The address to listen on.", examples=["0.0.0.0"])] = "127.0.0.1"  # noqa: S104
+    port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)], Meta(description="The port; 0 takes a free one.", examples=[9000])
+    ] = 8808
+    path: Annotated[
+        Annotated[str, Meta(pattern="^/")], Meta(description="The path of the endpoint.", examples=["/mcp"])
+    ] = "/mcp"
+    public_url: Annotated[
+        str | None,
+        Meta(description="The URL clients use, with a proxy in front.", examples=["https://mcp.example.com/mcp"]),
+    ] = None
+    allowed_hosts: Annotated[
+        tuple[str, ...], Meta(description="Further Host headers to accept.", examples=[["mcp.example.com"]])
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...], Meta(description="Web origins to accept.", examples=[["https://app.example.com"]])
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="Networks whose X-Forwarded-* headers count.", examples=[["10.0.0.0/8"]])
+    ] = ()
+    call_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds after which any call is stopped. Left out: no limit.", examples=[600])
+    ] = None
+
+
+class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One bearer token that may call. It has either `sha256` or `secret`."""
+
+    name: Annotated[Text, Meta(description="Who uses it; the trail and the logs say this name.", examples=["ci"])]
+    sha256: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None,
+        Meta(description="The SHA-256 of the token, in hex: printf %s TOKEN | sha256sum.", examples=["9f86d0…"]),
+    ] = None
+    secret: Annotated[
+        str | None, Meta(description="A reference to where the token is kept.", examples=["${env:CI_TOKEN}"])
+    ] = None
+    tools: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="The tools it may see and call; * is any text. Left out: all.",
+            examples=[["time__*"]],
+        ),
+    ] = None
+
+
+class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of a trunkline gateway."""
+
+    include: Annotated[
+        tuple[Text, ...],
+        Meta(description="Configuration files of clients whose servers come first.", examples=[["mcp.json"]]),
+    ] = ()
+    servers: Annotated[dict[str, ServerSettings], Meta(description="The servers behind the gateway, by name.")] = {}
+    listen: Annotated[Listen, Meta(description="Where the endpoint is served.")] = Listen()
+    tokens: Annotated[
+        tuple[TokenSettings, ...],
+        Meta(description="Who may call. Left out: everybody on this machine, without a token."),
+    ] = ()

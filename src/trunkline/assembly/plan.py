@@ -1,0 +1,116 @@
+"""What a configuration comes to in this environment.
+
+What it is for: every reference filled in and every secret fetched, before anything is started or changed.
+What may live here: that step. What may not: files' contents (`settings.py`), the running gateway.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.assembly.settings import Settings, Source, read_settings
+from trunkline.auth.static import StaticTokens, TokenRecord
+from trunkline.errors import ConfigError
+from trunkline.portable.interpolate import Answers, Ask, expand, resolve
+from trunkline.portable.model import Entry, Input, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A gateway as it should be.
+
+    Parameters:
+        settings: what was read.
+        entries: the servers, resolved; disabled ones as they were written.
+        problems: servers that cannot be used, and why.
+        tokens: who may call; None when the file does not say.
+        files: everything the plan was made of; it is out of date when one of them changes.
+    """
+
+    settings: Settings
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+    tokens: StaticTokens | None
+    files: frozenset[Path]
+
+
+class Remembered:
+    """Asks for each input once, however often the configuration is read.
+
+    Parameters:
+        ask: asks the person; None takes defaults. After `stop_asking` only what is known counts.
+    """
+
+    def __init__(self, ask: Ask | None) -> None:
+        self._ask = ask
+        self._known: dict[tuple[str, str], str] = {}
+        self._over = False
+
+    def stop_asking(self) -> None:
+        """Nobody can be asked from now on, although somebody could before."""
+        self._over = self._ask is not None
+
+    def answers(self, source: Source) -> Answers:
+        """The inputs of one file."""
+        if self._ask is None:
+            return Answers(source.inputs)
+        ask = self._ask
+
+        def answer(wanted: Input) -> str:
+            key = (source.path, wanted.id)
+            if key not in self._known and self._over:
+                if wanted.default is None:
+                    raise ConfigError(f"the input {wanted.id!r} is new: start trunkline again to be asked for it")
+                return wanted.default
+            if key not in self._known:
+                self._known[key] = ask(wanted)
+            return self._known[key]
+
+        return Answers(source.inputs, answer)
+
+
+def make_plan(path: str, environment: Mapping[str, str], remembered: Remembered) -> Plan:
+    """Read a configuration and fill in its references; nothing is started.
+
+    Raises `ConfigError` when it cannot be used at all; a server that cannot is among the plan's `problems`.
+    """
+    settings = read_settings(path)
+    if settings.faults:
+        raise ConfigError("\n".join(settings.faults))
+    return fill_in(settings, environment, remembered)
+
+
+def fill_in(settings: Settings, environment: Mapping[str, str], remembered: Remembered) -> Plan:
+    """The plan of settings without faults; see `make_plan`."""
+    files = {Path(settings.path), *settings.includes}
+    entries: list[Entry] = []
+    problems = list(settings.problems)
+    answers = {source.path: remembered.answers(source) for _, source in settings.servers}
+    for entry, source in settings.servers:
+        if entry.disabled:
+            entries.append(entry)
+            continue
+        try:
+            entries.append(resolve(entry, environment, answers[source.path], source.workspace, files))
+        except ConfigError as error:
+            problems.append(Problem(entry.name, error.message))
+    if not entries and not problems:
+        raise ConfigError(f"{settings.path} names no server")
+    tokens = _tokens(settings, environment, files) if settings.tokens else None
+    return Plan(settings, tuple(entries), tuple(problems), tokens, frozenset(files))
+
+
+def _tokens(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> StaticTokens:
+    folder = Path(settings.path).resolve().parent
+    records: list[TokenRecord] = []
+    for index, token in enumerate(settings.tokens):
+        digest = token.sha256
+        if token.secret is not None:
+            owner = f"{settings.path}: tokens[{index}]: secret"
+            value = expand(token.secret, owner, environment, folder, files).strip()
+            if not value:
+                raise ConfigError(f"{owner}: is empty once its reference is expanded")
+            digest = hashlib.sha256(value.encode()).hexdigest()
+        records.append(TokenRecord(name=token.name, sha256=digest, tools=token.tools))
+    return StaticTokens.from_records(records)

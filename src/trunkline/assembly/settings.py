@@ -1,0 +1,220 @@
+"""A configuration file, and everything it includes, as one value.
+
+What it is for: `trunkline.yaml` and any client's file read into the same `Settings`, with every mistake kept.
+What may live here: reading and checking, without the environment. What may not: resolving references, applying.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+from msgspec import inspect
+
+from trunkline.assembly.configuration import Configuration, Listen, ServerSettings, TokenSettings
+from trunkline.assembly.strict import faults
+from trunkline.errors import ConfigError
+from trunkline.portable.entry import Dialect, read_entry
+from trunkline.portable.jsonc import Parsed, Trail
+from trunkline.portable.model import Entry, Input, Problem
+from trunkline.portable.place import Place, server
+from trunkline.portable.read import read_document
+
+_EDITOR_FOLDERS = (".vscode", ".cursor", ".roo", ".gemini")
+_TYPE = inspect.type_info(Configuration)
+
+SECRET_NAME = re.compile(
+    r"(authorization|cookie|token|secret|password|passwd|api[-_]?key|credentials?)$", re.IGNORECASE
+)
+"""Names of variables, headers and options whose values are secrets."""
+
+REFERENCE = re.compile(r"(?<!\$)\$\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of servers: where it is, what its relative paths start from, what it asks the person for."""
+
+    path: str
+    workspace: Path
+    inputs: tuple[Input, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a configuration says; nothing in it is expanded.
+
+    Parameters:
+        path: the file.
+        native: it is a `trunkline.yaml`, where any mistake makes the whole file unusable.
+        servers: each with the file it stands in, in the order lists follow.
+        listen, tokens: as in the file, or their defaults.
+        lines: where in a native file each value stands.
+        faults: what makes the whole file unusable.
+        problems: servers that were left out.
+        includes: the files it names.
+    """
+
+    path: str
+    native: bool
+    servers: tuple[tuple[Entry, Source], ...] = ()
+    listen: Listen = field(default_factory=Listen)
+    tokens: tuple[TokenSettings, ...] = ()
+    lines: Mapping[Trail, int] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    includes: tuple[Path, ...] = ()
+
+
+def is_native(path: str) -> bool:
+    """Whether a file is a `trunkline.yaml`, whatever it is called, and not the file of a client."""
+    return Path(path).suffix in (".yaml", ".yml")
+
+
+def read_settings(path: str) -> Settings:
+    """Read a configuration of either kind. Raises `ConfigError` when it cannot be parsed at all.
+
+    settings = read_settings("trunkline.yaml")
+    """
+    if is_native(path):
+        return _Native(path).settings()
+    document = read_document(path, collect=True)
+    source = Source(path, workspace(path), document.inputs)
+    return Settings(path, False, tuple((entry, source) for entry in document.entries), problems=document.problems)
+
+
+def workspace(path: str) -> Path:
+    """The folder `${workspaceFolder}` means: where the file lies, or the project whose editor folder holds it."""
+    folder = Path(path).resolve().parent
+    return folder.parent if folder.name in _EDITOR_FOLDERS else folder
+
+
+class _Native:
+    """Reads one `trunkline.yaml`, collecting what is wrong with it."""
+
+    def __init__(self, path: str) -> None:
+        # Imported for those who have such a file: most bring a client's.
+        from trunkline.portable.yaml import parse_yaml
+
+        self.path = path
+        self.parsed: Parsed = parse_yaml(_text(path), path)
+        self.place = Place(path, self.parsed.lines)
+        self.faults: list[str] = []
+        self.problems: list[Problem] = []
+        self.includes: list[Path] = []
+
+    def settings(self) -> Settings:
+        self.faults += faults(self.parsed.value, _TYPE, self.place)
+        if self.faults:
+            return Settings(self.path, True, lines=self.parsed.lines, faults=tuple(self.faults))
+        read = msgspec.convert(_without_nulls(self.parsed.value), Configuration)
+        own = Source(self.path, Path(self.path).resolve().parent)
+        servers = [*self._included(read), *((entry, own) for entry in self._own(read))]
+        self._tokens(read)
+        self._names(servers)
+        return Settings(
+            self.path,
+            True,
+            tuple(servers),
+            read.listen,
+            read.tokens,
+            self.parsed.lines,
+            tuple(self.faults),
+            tuple(self.problems),
+            tuple(self.includes),
+        )
+
+    def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:
+        for index, named in enumerate(read.include):
+            place = self.place.at("include").at(index)
+            path = Path(self.path).parent / Path(named).expanduser()
+            self.includes.append(path)
+            if is_native(named):
+                self.faults.append(place.fault("is not the file of a client; those are JSON").message)
+                continue
+            try:
+                document = read_document(path, collect=True)
+            except ConfigError as error:
+                self.faults.append(place.fault(error.message).message)
+                continue
+            source = Source(str(path), workspace(str(path)), document.inputs)
+            self.problems += document.problems
+            yield from ((entry, source) for entry in document.entries)
+
+    def _own(self, read: Configuration) -> Iterator[Entry]:
+        for name, settings in read.servers.items():
+            place = self.place.at("servers").own(server(name), name)
+            self._literals(settings, place)
+            try:
+                entry = read_entry(name, _spelled(settings), place, Dialect())
+            except ConfigError as error:
+                self.faults.append(error.message)
+                continue
+            yield replace(entry, drain_timeout=settings.drain_timeout)
+
+    def _literals(self, settings: ServerSettings, place: Place) -> None:
+        """Secrets come by reference only: the file is shown, copied and checked in."""
+        for member, values in (("env", settings.env), ("headers", settings.headers)):
+            for name, value in values.items():
+                if value and SECRET_NAME.search(name) and not REFERENCE.search(value):
+                    variable = re.sub("[^A-Za-z0-9]", "_", name).upper()
+                    said = (
+                        f"holds a secret; refer to it: ${{env:{variable}}}, ${{file:PATH}} or ${{keyring:SERVICE/NAME}}"
+                    )
+                    self.faults.append(place.at(member).at(name).fault(said).message)
+
+    def _tokens(self, read: Configuration) -> None:
+        for index, token in enumerate(read.tokens):
+            place = self.place.at("tokens").at(index)
+            if (token.sha256 is None) == (token.secret is None):
+                self.faults.append(place.fault("needs either `sha256` or `secret`").message)
+            elif token.secret is not None and not REFERENCE.fullmatch(token.secret):
+                said = "is no reference; ${env:NAME}, ${file:PATH} and ${keyring:SERVICE/NAME} are accepted"
+                self.faults.append(place.at("secret").fault(said).message)
+
+    def _names(self, servers: list[tuple[Entry, Source]]) -> None:
+        seen: dict[str, str] = {}
+        for entry, source in servers:
+            if entry.name in seen:
+                what = f"is also a server of {seen[entry.name]}; give one of the two another name"
+                self.faults.append(f"{source.path}: {server(entry.name)}: {what}")
+            seen[entry.name] = source.path
+
+
+def _spelled(settings: ServerSettings) -> dict[str, object]:
+    """A server in the spelling client files have, for the rules that all files share."""
+    raw: dict[str, object] = {
+        "command": settings.command,
+        "args": list(settings.args),
+        "env": settings.env,
+        "envFile": settings.env_file,
+        "cwd": settings.cwd,
+        "url": settings.url,
+        "headers": settings.headers,
+        "transport": settings.transport,
+        "disabled": settings.disabled,
+        "tools": {"allow": None if settings.allow is None else list(settings.allow), "deny": list(settings.deny)},
+        "startup_timeout_sec": settings.startup_timeout,
+        "tool_timeout_sec": settings.request_timeout,
+        "title": settings.title,
+        "description": settings.description,
+    }
+    return raw
+
+
+def _without_nulls(value: object) -> object:
+    """A checked value without the members that are null."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None

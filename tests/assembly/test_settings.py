@@ -1,0 +1,214 @@
+"""`trunkline.yaml`: what it may say, and what is said about mistakes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trunkline.assembly.configuration import Listen
+from trunkline.assembly.gateway import read_gateway
+from trunkline.assembly.settings import read_settings
+from trunkline.engine.doors import RequestFacts
+from trunkline.errors import ConfigError
+
+FULL = """
+include: [mcp.json]
+servers:
+  time: &defaults
+    command: uvx
+    args: [mcp-server-time]
+    env: {API_KEY: "${env:KEY}", PORT: "8080"}
+    allow: [get_*]
+    deny: [get_secret]
+    startup_timeout: 20
+    request_timeout: 2.5
+    drain_timeout: 7
+  docs:
+    url: https://docs.example.com/sse
+    headers: {Authorization: "Bearer ${file:token}"}
+    disabled: false
+    title: Docs
+listen:
+  port: 9000
+  allowed_hosts: [mcp.example.com]
+  call_timeout: 30
+tokens:
+  - name: ci
+    secret: ${env:CI_TOKEN}
+    tools: [time__*]
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "trunkline.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def faults(folder: Path, text: str) -> list[str]:
+    return [fault.removeprefix(f"{folder}/") for fault in read_settings(write(folder, text)).faults]
+
+
+async def test_everything_it_says_is_used(tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"git": {"command": "git-server"}}}))
+    (tmp_path / "token").write_text("token-of-docs\n")
+    environment = {"KEY": "key-of-time", "CI_TOKEN": "token-of-ci"}
+    gateway = read_gateway(write(tmp_path, FULL), environment=environment)
+    git, time, docs = gateway.plan.entries
+
+    assert not gateway.problems
+    assert git.command == "git-server"
+    assert (time.env, time.admits("get_time"), time.admits("get_secret")) == (
+        {"API_KEY": "key-of-time", "PORT": "8080"},
+        True,
+        False,
+    )
+    assert (time.startup_timeout, time.request_timeout, time.drain_timeout) == (20, 2.5, 7)
+    assert (docs.transport, docs.headers) == ("sse", {"Authorization": "Bearer token-of-docs"})
+    assert "token-of-docs" in docs.secret_values
+    assert gateway.plan.settings.listen == Listen(port=9000, allowed_hosts=("mcp.example.com",), call_timeout=30)
+    assert gateway.application.call_timeout == 30
+    assert gateway.application.authenticator is not None
+    facts = RequestFacts("POST", "http://h/mcp", {b"authorization": b"Bearer token-of-ci"}, b"")
+    principal = await gateway.application.authenticator.authenticate(facts)
+    assert (principal.subject, principal.tools) == ("ci", ("time__*",))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("server: {}", 'trunkline.yaml:1: the key "server" is not known; did you mean `servers`?'),
+        ("mcpServers: {}", "did you mean `servers`?"),
+        (
+            "servers:\n  a:\n    comand: x\n    command: x",
+            'trunkline.yaml:3: server "a": the key "comand" is not known; did you mean `command`?',
+        ),
+        ("servers: {a: {command: x, envFile: .env}}", "did you mean `env_file`?"),
+        ("servers: {a: {command: x, zzz: 1}}", "accepted are `command`, `args`"),
+        ("servers: {a: {command: 5}}", "command: is a number; a string is accepted: put the value in quotes"),
+        ("servers: {a: {command: x, args: x}}", "args: is a string; a list of strings is accepted"),
+        ("servers: {a: {command: x, env: {PORT: 80}}}", "env.PORT: is a number; a string is accepted: put the value"),
+        ("servers: {a: {command: x, disabled: yes}}", "disabled: is a string; true or false, without quotes, is"),
+        ("servers: {a: {command: x, request_timeout: 0}}", "request_timeout: cannot be used; a number above 0 is"),
+        ("servers: {a: {url: 'http://x', transport: ws}}", "transport: is not one of the words there are; http, sse"),
+        ("servers: {a: {}}", "says neither how to start nor where to reach it"),
+        ("servers: {a: {command: x, url: 'http://x'}}", "has both a command and a URL"),
+        ("servers: [a]", "servers: is a list; a mapping of names to mappings is accepted"),
+        ("servers: {a: x}", 'server "a": is a string; a mapping is accepted'),
+        ("listen: {port: 70000}", "listen.port: cannot be used; a whole number from 0 to 65535 is accepted"),
+        ("listen: {path: mcp}", 'listen.path: cannot be used; a path that begins with "/" is accepted'),
+        ("tokens: [{secret: '${env:X}'}]", "tokens[0]: has no `name`; a string that is not empty is needed"),
+        ("tokens: [{name: a}]", "tokens[0]: needs either `sha256` or `secret`"),
+        ("tokens: [{name: a, secret: hunter2}]", "tokens[0].secret: is no reference; ${env:NAME}"),
+        ("servers: {a: {url: 'http://x', headers: {Authorization: hunter2}}}", "headers.Authorization: holds a secret"),
+        ("servers: {a: {command: x, env: {GITHUB_TOKEN: hunter2}}}", "refer to it: ${env:GITHUB_TOKEN}"),
+        ("include: [gone.json]", "gone.json: cannot be read: No such file or directory"),
+        ("include: [other.yaml]", "include[0]: is not the file of a client"),
+        ("- a", "trunkline.yaml:1: is a list; a mapping is accepted"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_line_and_what_is_accepted(tmp_path: Path, text: str, said: str) -> None:
+    (fault,) = faults(tmp_path, text)
+
+    assert said in fault
+    assert fault.startswith("trunkline.yaml:1") or "\n" in text
+    assert "hunter2" not in fault
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    found = faults(tmp_path, "listen: {prot: 1, host: ''}\nservers:\n  a: {cmmand: x}\n  b: {disabled: 3}\ntoken: []")
+
+    assert len(found) == 5
+    with pytest.raises(ConfigError) as caught:
+        read_gateway(str(tmp_path / "trunkline.yaml"))
+    assert all(fault in caught.value.message for fault in found)
+
+
+def test_two_files_may_not_name_one_server(tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"a": {"command": "x"}}}))
+
+    (fault,) = faults(tmp_path, "include: [mcp.json]\nservers: {a: {command: y}}")
+
+    assert 'server "a": is also a server of' in fault
+    assert "mcp.json" in fault
+
+
+@pytest.mark.parametrize(
+    "written", ["${env:NOT_SET_HERE}", "${file:gone}", "${keyring:trunkline-test/nobody}", "${what}"]
+)
+def test_a_reference_that_leads_nowhere_breaks_its_server_alone(tmp_path: Path, written: str) -> None:
+    text = f"servers: {{good: {{command: x}}, bad: {{command: x, env: {{A: '{written}'}}}}}}"
+    gateway = read_gateway(write(tmp_path, text), environment={})
+
+    assert [entry.name for entry in gateway.plan.entries] == ["good"]
+    (problem,) = gateway.problems
+    assert problem.server == "bad"
+    assert "env.A: " in problem.message
+
+
+def test_the_keyring_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = pytest.importorskip("keyring", reason="needs trunkline[keyring]")
+
+    class Ring(keyring.backend.KeyringBackend):  # type: ignore[misc]
+        priority = 1
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return "value-of-the-ring" if (service, username) == ("mcp/docs", "key") else None
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    try:
+        text = "servers: {a: {command: x, env: {A: '${keyring:mcp/docs/key}'}}}"
+        (entry,) = read_gateway(write(tmp_path, text), environment={}).plan.entries
+    finally:
+        keyring.set_keyring(before)
+
+    assert entry.env == {"A": "value-of-the-ring"}
+    assert entry.secret_values == {"value-of-the-ring"}
+
+
+def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
+    text = "servers: {a: {command: x, env: {A: '${env:A}'}}}\ntokens: [{name: ci, secret: '${env:A}'}]"
+    gateway = read_gateway(write(tmp_path, text), environment={"A": "hunter2-hunter2"})
+
+    assert "hunter2" not in repr(gateway.plan)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ["command", "args", "env", "url", "headers", "disabled", "allow", "request_timeout", "transport", "deny", "cwd"]
+SERVER = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), VALUES, max_size=5)
+TOKEN = st.dictionaries(st.sampled_from(["name", "sha256", "secret", "tools"]), VALUES, max_size=4)
+LISTEN = st.dictionaries(st.sampled_from(list(Listen.__struct_fields__)), VALUES, max_size=4)
+WHOLE = st.fixed_dictionaries(
+    {},
+    optional={
+        "servers": st.dictionaries(st.text(max_size=4), SERVER | VALUES, max_size=3),
+        "include": VALUES,
+        "listen": LISTEN | VALUES,
+        "tokens": st.lists(TOKEN | VALUES, max_size=2),
+        "extra": VALUES,
+    },
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(WHOLE | VALUES)
+def test_no_content_raises_anything_but_a_configuration_error(tmp_path: Path, value: object) -> None:
+    path = write(tmp_path, json.dumps(value))
+    try:
+        gateway = read_gateway(path, environment=dict(os.environ))
+    except ConfigError as error:
+        assert error.message
+    else:
+        assert isinstance(value, dict)
+        assert gateway.plan.entries or gateway.problems

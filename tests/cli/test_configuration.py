@@ -1,0 +1,55 @@
+"""`trunkline.yaml` on the command line: real processes, real output."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.test_commands import TRUNKLINE, WEATHER, Up, run
+
+SERVERS = f"""
+servers:
+  weather:
+    command: {TRUNKLINE}
+    args: [up, --stdio, --log-level, error, {WEATHER}]
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "trunkline.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_configuration_is_a_target_like_any_other(tmp_path: Path) -> None:
+    called = run("call", write(tmp_path, SERVERS), "weather__forecast", "city=Oslo")
+
+    assert (called.returncode, called.stdout, called.stderr) == (0, "Oslo: sun for 1 day\n", "")
+
+
+def test_up_serves_it_where_it_says_and_to_whom(tmp_path: Path) -> None:
+    (tmp_path / "ci.token").write_text("token-of-ci\n")
+    tokens = "tokens:\n  - {name: ci, secret: '${file:ci.token}', tools: ['weather__*']}\n"
+    listen = "listen: {port: 1, path: /mcp}\n"
+    up = Up(write(tmp_path, SERVERS + listen + tokens))
+    try:
+        refused = run("tools", up.url)
+        called = run("call", up.url, "weather__forecast", "city=Oslo", "--token-env", "T", T="token-of-ci")
+    finally:
+        up.stop()
+
+    assert refused.returncode == 1
+    assert called.stdout == "Oslo: sun for 1 day\n"
+
+
+def test_every_mistake_is_said_before_anything_starts(tmp_path: Path) -> None:
+    failed = run("up", write(tmp_path, "servers:\n  a:\n    comand: x\nlisten: {prot: 1}\n"))
+
+    assert failed.returncode == 2
+    assert 'trunkline.yaml:3: server "a": the key "comand" is not known; did you mean `command`?' in failed.stderr
+    assert 'trunkline.yaml:4: listen: the key "prot" is not known; did you mean `port`?' in failed.stderr
+
+
+def test_yaml_is_not_imported_for_who_has_none() -> None:
+    code = "import sys, trunkline.cli.up, trunkline.assembly.gateway; sys.exit('yaml' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == 0
