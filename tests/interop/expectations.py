@@ -129,7 +129,7 @@ ABSENT: dict[str, dict[str, set[str]]] = {
         "fastmcp auto": {"chat"},
     },
     "server": {
-        # No change notifications where a handshake is, nor logging/setLevel: our client leaves out by itself what is fine.
+        # No change notifications where a handshake is. Nor logging/setLevel: our client leaves out itself what is fine.
         "python-sdk legacy": {"listen"},
         "python-sdk sse": {"listen"},
         # What its workshop does not have: it pushes questions only, completes nothing, has no subscriptions.
