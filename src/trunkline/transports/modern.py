@@ -98,7 +98,8 @@ class HTTPExchange:
             self.helpers.append(asyncio.create_task(self._watch()))
         elif self.streaming and now - self.written > KEEP_ALIVE_AFTER:
             self.written = now
-            self.helpers[1:] = [asyncio.create_task(self._keep_alive())]
+            if len(self.helpers) == 1 or self.helpers[1].done():
+                self.helpers[1:] = [asyncio.create_task(self._keep_alive())]
 
     def drain(self) -> None:
         """Calls finish by themselves."""
