@@ -46,6 +46,10 @@ class TrunklineError(Exception):
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
         super().__init__(self.message)
 
+    def __str__(self) -> str:
+        # Whoever takes a secret out of the message takes it out of tracebacks as well.
+        return self.message
+
 
 class ProtocolError(TrunklineError):
     """The request failed.

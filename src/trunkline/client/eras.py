@@ -237,7 +237,7 @@ async def _after_refusal(
     try:
         return await _meet_sse(url, session, approach, headers)
     except TransportError as error:
-        _log.debug("%s: no HTTP+SSE either: %s", url.partition("?")[0], error)
+        _log.debug("%s: no HTTP+SSE either: %s", address(url), error)
         raise refusal from error
 
 

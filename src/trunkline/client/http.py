@@ -151,7 +151,7 @@ class HttpChannel:
                 raise TransportError(f"The connection to {self.name} was closed meanwhile")
             yield response
         except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"The connection to {self.name} broke: {_reason(error)}") from error
+            raise TransportError(f"The connection to {self.name} broke: {reason(error)}") from None
         finally:
             self._streams.discard(response)
             if response.content.at_eof():
@@ -166,9 +166,9 @@ class HttpChannel:
                     verb, self.url, data=body, headers=headers, allow_redirects=False, timeout=_NO_TIMEOUT
                 )
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
-                raise TransportError(f"Cannot connect to {self.name}: {_reason(error)}", delivered=False) from error
+                raise TransportError(f"Cannot connect to {self.name}: {reason(error)}", delivered=False) from None
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                raise TransportError(f"The connection to {self.name} broke: {_reason(error)}") from error
+                raise TransportError(f"The connection to {self.name} broke: {reason(error)}") from None
             if response.status not in (307, 308):
                 return response
             response.close()
@@ -259,6 +259,11 @@ _ADVICE = {
 }
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Why aiohttp failed, in one line; without the address, which its own texts repeat with the query."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address is not a URL"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer is not HTTP ({error.message.partition(':')[0]})"
     text = str(getattr(error, "os_error", None) or error)
     return text or type(error).__name__

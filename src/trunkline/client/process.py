@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 from trunkline.client import keeper
@@ -112,7 +112,7 @@ class ChildProcess:
         mark = secrets.token_hex(12)
         environment = {**child_environment(os.environ, given), keeper.MARK_VARIABLE: mark}
         executable = _find(command, environment.get("PATH", os.defpath), cwd)
-        masked = [value for name, value in given.items() if len(value) >= 8 and _SECRET_NAME.search(name)]
+        masked = sorted(_secrets(given), key=len, reverse=True)
         process = _spawn(command, [executable, *args], environment, cwd)
         child = cls(command, mark, process, line_limit, StderrReader(masked, on_stderr))
         connecting = asyncio.ensure_future(child._connect())
@@ -319,6 +319,13 @@ class ChildProcess:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(pid, os.WNOHANG)[0]:
                     pass
+
+
+def _secrets(given: Mapping[str, str]) -> Iterator[str]:
+    """The values that are called like secrets; each line of one that has several."""
+    for name, value in given.items():
+        if _SECRET_NAME.search(name):
+            yield from (text for text in {value, *value.splitlines()} if len(text) >= 8)
 
 
 def _spawn(

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from trunkline.client.channel import MAX_MESSAGE, Headers
-from trunkline.client.http import join
+from trunkline.client.http import join, reason
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
 
@@ -55,7 +55,7 @@ class SseLink:
             raise TransportError("The event stream did not announce its endpoint in time", delivered=False) from None
         except (aiohttp.ClientError, OSError) as error:
             await self.close()
-            raise TransportError(f"The event stream could not be opened: {error}", delivered=False) from error
+            raise TransportError(f"The event stream could not be opened: {reason(error)}", delivered=False) from None
         except TransportError:
             await self.close()
             raise
@@ -80,9 +80,9 @@ class SseLink:
                     what = f"The server answered a POST with {response.status}"
                     raise HttpFailure(what, response.status, response.headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransportError(f"The message could not be sent: {error}", delivered=False) from error
+            raise TransportError(f"The message could not be sent: {reason(error)}", delivered=False) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"The connection broke while a message was sent: {error}") from error
+            raise TransportError(f"The connection broke while a message was sent: {reason(error)}") from None
 
     async def receive(self) -> bytes | None:
         """The next message of the stream."""
@@ -93,7 +93,7 @@ class SseLink:
                 if event.event == "message" and event.data:
                     return event.data.encode()
         except (aiohttp.ClientError, OSError, ParseError) as error:
-            raise TransportError(f"The event stream broke: {error}") from error
+            raise TransportError(f"The event stream broke: {reason(error)}") from None
         return None
 
     async def close(self) -> None:

@@ -28,6 +28,7 @@ from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind
+from trunkline.gateway.masking import Mask
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session, Sessions
 from trunkline.gateway.shelf import Shelf
@@ -74,6 +75,7 @@ class Upstream:
         self.listeners: list[Callable[[Kind | None, str | None], None]] = []
         """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state."""
         self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
+        self._mask = Mask(entry.secret_values)
         self._dial = dial
         self._limits = limits
         self._users = 0
@@ -192,11 +194,11 @@ class Upstream:
                 return await self._send(connection.peer, relay, params)
             return await self._in_session(context, params)
         except RemoteError as error:
-            error.message = self._masked(error.message)
+            self._mask.hide(error)
             raise from_remote(self.name, context.method, uri, error) from error
         except TransportError as error:
             self._note(connection, error)
-            error.message = self._masked(error.message)
+            self._mask.hide(error)
             facts = {"request": context.trace, "method": context.method, "upstream": self.name}
             _log.warning("upstream %s failed at %s: %s", self.name, context.method, error.message, extra=facts)
             raise from_transport(self.name, context.method, error) from error
@@ -285,19 +287,14 @@ class Upstream:
         try:
             return await self._dial(Call(self.entry, hear=self._hear))
         except TrunklineError as error:
-            error.message = self._masked(error.message)
+            self._mask.hide(error)
             raise
 
     async def _open(self, capabilities: Mapping[str, object], on_request: OnRequest) -> Connection:
         return await self._dial(Call(self.entry, capabilities, self._hear, on_request))
 
     def _hear(self, line: str) -> None:
-        self._supervised.hear(self._masked(line))
-
-    def _masked(self, text: str) -> str:
-        for secret in self.entry.secret_values:
-            text = text.replace(secret, "***")
-        return text
+        self._supervised.hear(self._mask.text(line))
 
     def _moved(self, life: Status) -> None:
         connection = self._supervised.connection
@@ -334,6 +331,10 @@ class Upstream:
             return await connection.peer.request(method, params, timeout=self._limits.listing)
         except TransportError as error:
             self._note(connection, error)
+            self._mask.hide(error)
+            raise
+        except RemoteError as error:
+            self._mask.hide(error)
             raise
 
     def _note(self, connection: Connection, error: TransportError) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from trunkline.errors import ConfigError
 from trunkline.portable.dotenv import read_env_file
@@ -27,6 +27,7 @@ _FORMS = (
 )
 _LITERALLY = "write $${ where ${ is meant as it stands"
 _SHORTEST_SECRET = 8
+_SECRET_OPTION = re.compile(r"(?i)token|key|secret|pass|auth|cred")
 
 
 class Answers:
@@ -100,9 +101,10 @@ def resolve(
         headers=headers,
     )
     _check(resolved)
-    secrets = {*work.inserted, *env.values(), *headers.values()}
-    # A header may hold a scheme before its token, and a log the token alone.
+    secrets = {*work.inserted, *env.values(), *headers.values(), *_in_url(resolved.url), *_in_args(resolved.args)}
+    # A header may hold a scheme before its token, a key stand on several lines, and a log one of them alone.
     secrets |= {word for value in headers.values() for word in value.split()}
+    secrets |= {line.strip() for value in secrets for line in value.splitlines()}
     return replace(resolved, secret_values=frozenset(text for text in secrets if len(text) >= _SHORTEST_SECRET))
 
 
@@ -193,6 +195,23 @@ def _from_keyring(written: str) -> str:
     if value is None:
         raise ConfigError(f"the keyring has no {name} of {service}; add it with: keyring set {service} {name}")
     return value
+
+
+def _in_url(url: str) -> Iterable[str]:
+    """Where URLs carry secrets: user information and query, as written and as clients write it again."""
+    parts = urlsplit(url)
+    yield from (unquote(text) for text in (parts.username, parts.password) if text)
+    for name, value in parse_qsl(parts.query):
+        yield from (value, quote(value), quote_plus(value))
+        yield from (pair.partition("=")[2] for pair in parts.query.split("&") if pair.startswith(f"{name}="))
+
+
+def _in_args(args: tuple[str, ...]) -> Iterable[str]:
+    """The values of options that are called like secrets: `--api-key VALUE` and `--api-key=VALUE`."""
+    for arg, following in zip(args, (*args[1:], ""), strict=False):
+        name, equals, value = arg.partition("=")
+        if name.startswith("-") and _SECRET_OPTION.search(name):
+            yield value if equals else following
 
 
 def _from_file(path: Path, name: str) -> dict[str, str]:
