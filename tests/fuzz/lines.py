@@ -40,6 +40,8 @@ class Pipe(Process):
         self.answered: Counter[Key] = Counter()
         self.errors: Counter[int] = Counter()
         self.calls = 0
+        self.between_lines = asyncio.Lock()
+        """Held while half a line is out, so that no answer gets into it."""
         self._choose = choose
         self._input, self._output = process.stdin, process.stdout
         self._expected: dict[str, int] = {}
@@ -125,7 +127,8 @@ class Pipe(Process):
             self._listening.append(message["params"]["_meta"][messages.PREFIX + "subscriptionId"])
         elif method is not None and id is not None:
             answer = {"jsonrpc": "2.0", "id": id, **self._choose.choice(ANSWERS)}
-            self._input.write(json.dumps(answer).encode() + b"\n")
+            async with self.between_lines:
+                self._input.write(json.dumps(answer).encode() + b"\n")
         elif id in self._expected:
             number = self._expected.pop(id)
             self.calls += 1
@@ -193,9 +196,10 @@ async def _split(pipe: Pipe, choose: random.Random) -> None:
     """A line that arrives in pieces."""
     line = _line(choose)
     at = choose.randint(0, len(line))
-    await pipe.write(line[:at])
-    await asyncio.sleep(0.001)
-    await pipe.line(line[at:])
+    async with pipe.between_lines:
+        await pipe.write(line[:at])
+        await asyncio.sleep(0.001)
+        await pipe.line(line[at:])
 
 
 async def _noise(pipe: Pipe, choose: random.Random) -> None:
