@@ -43,7 +43,9 @@ class TrunklineError(Exception):
     """Something went wrong in trunkline."""
 
     def __init__(self, message: str = "") -> None:
-        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        text = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        # Texts of peers may hold halves of characters; every error must be tellable, in a log and on the wire.
+        self.message = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -34,7 +34,8 @@ async def call(client: Client, tool: str, number: int, outcome: Outcome) -> str:
         outcome.faults.append(f"{tool} {number}: a hang")
     except TrunklineError as error:
         outcome.ends[type(error).__name__] += 1
-        if not str(error) or "Traceback" in str(error):
+        text = str(error)
+        if not text or "Traceback" in text or text != text.encode("utf-8", "replace").decode("utf-8"):
             outcome.faults.append(f"{tool} {number}: {error!r}")
     except Exception as error:
         outcome.faults.append(f"{tool} {number}: {type(error).__name__}: {error}")

@@ -6,9 +6,12 @@ import pytest
 import pytest_asyncio
 
 from tests.fuzz import corpus, oracle
+from tests.fuzz.calling import Outcome, call
 from tests.fuzz.exchange import Connection
 from tests.fuzz.requests import Case
 from tests.fuzz.running import Target, http_target
+from tests.fuzz.upstream import http_upstream
+from trunkline import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,3 +61,16 @@ async def test_bad_framing_is_refused_and_the_connection_closed(target: Target, 
 
 async def test_the_server_lives_on(target: Target):
     assert target.alive
+
+
+@pytest.mark.parametrize("case", corpus.load("answers"), ids=lambda case: case["name"])
+async def test_a_bad_answer_of_an_upstream_ends_in_an_error_that_says_so(case: dict):
+    def bad(message: dict) -> bytes:
+        return corpus.answer_of(case, message["id"])
+
+    outcome = Outcome()
+    async with http_upstream(0, bad) as url, Client(url, era="modern", timeout=5) as client:
+        await call(client, "bad", 1, outcome)
+        assert await call(client, "good", 1, Outcome()) == "2"
+    assert outcome.faults == []
+    assert among(next(iter(outcome.ends)), case["expect"]), outcome

@@ -9,7 +9,7 @@ import contextlib
 import json
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from tests.fuzz import messages
@@ -175,12 +175,15 @@ def http_answer(choose: random.Random, message: dict) -> bytes:
 
 
 @asynccontextmanager
-async def http_upstream(seed: int) -> AsyncIterator[str]:
-    """Serve it on a free port; yields the URL."""
+async def http_upstream(seed: int, bad: Callable[[dict], bytes] | None = None) -> AsyncIterator[str]:
+    """Serve it on a free port, `bad` answering in the seed's place; yields the URL."""
+
+    def by_seed(message: dict) -> bytes:
+        return http_answer(choices(seed, message), message)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await _exchange(reader, writer, seed)
+            await _exchange(reader, writer, bad or by_seed)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -190,7 +193,7 @@ async def http_upstream(seed: int) -> AsyncIterator[str]:
         server.close()
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seed: int) -> None:
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bad: Callable[[dict], bytes]) -> None:
     """One request; the connection is closed after it."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or b"0")
@@ -199,7 +202,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     if "method" not in message or "id" not in message:
         writer.write(b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     elif wants_garbage(message):
-        writer.write(http_answer(choices(seed, message), message))
+        writer.write(bad(message))
     else:
         body = json.dumps(answer(message)).encode()
         writer.write(

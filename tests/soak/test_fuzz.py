@@ -17,7 +17,7 @@ from tests.fuzz.upstream import http_upstream
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 SEED = int(os.environ.get("FUZZ_SEED", "20260728"))
-OVER_HTTP, OVER_STDIO, THROUGH_GATEWAY = 70_000, 30_000, 1_000
+OVER_HTTP, OVER_STDIO, THROUGH_GATEWAY = 70_000, 30_000, 600
 STEP = 1_000
 BOUND = 100_000
 """Bytes per thousand inputs; what leaks 100 bytes an input would be found."""
