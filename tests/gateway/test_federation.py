@@ -176,10 +176,12 @@ async def test_a_legacy_upstream_with_sessions_asks_a_legacy_person():
         assert (await refusing.call("east__order", item="hats"))["isError"]
 
 
-async def test_a_legacy_upstream_is_not_told_that_a_modern_person_can_be_asked():
+async def test_a_legacy_upstream_is_told_what_each_of_its_callers_can_do():
     async with federated(shops(), legacy=("east", "west"), shared=False) as (_, engine, _local):
-        caller = Caller(engine, capabilities=ABLE, answers=ANSWERS)
-        assert (await caller.call("east__whoami"))["structuredContent"]["capabilities"] == []
+        for able in (ABLE, {}, {"roots": {"listChanged": True}}):
+            caller = Caller(engine, capabilities=able, answers=ANSWERS)
+            told = (await caller.call("east__whoami"))["structuredContent"]["capabilities"]
+            assert told == sorted(able)
 
 
 @pytest.mark.parametrize("legacy", UPSTREAMS)

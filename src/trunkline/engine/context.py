@@ -182,7 +182,7 @@ class Context:
             answers = await self.exchange.ask(requests)
             return {key: _object(answers[key], key) for key in requests}
         recorded = self.replay.answers if self.replay is not None else {}
-        missing = {key: request for key, request in requests.items() if not _answers(request, recorded.get(key))}
+        missing = {key: request for key, request in requests.items() if not fits(request, recorded.get(key))}
         if missing:
             raise rounds.InputRequired(missing)
         return {key: cast("dict[str, object]", recorded[key]) for key in requests}
@@ -290,8 +290,8 @@ ROOTS = InputRequest("roots/list")
 """A request for the client's roots, for `Context.ask`."""
 
 
-def _answers(request: InputRequest, answer: object) -> bool:
-    """Whether a recorded answer answers the request; what does not is asked again (patterns/mrtr, Error Handling)."""
+def fits(request: InputRequest, answer: object) -> bool:
+    """Whether an answer answers the request; what does not is asked again (patterns/mrtr, Error Handling)."""
     if not isinstance(answer, dict):
         return False
     if request.method == "roots/list":

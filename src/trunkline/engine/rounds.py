@@ -32,7 +32,7 @@ class Replay(msgspec.Struct):
     """What a function was told and computed in earlier rounds.
 
     `chain` names this call over all its rounds: the root of its idempotency keys. `upstream` is a gateway's: the state
-    the upstream wants echoed.
+    the upstream wants echoed. `held` is a gateway's too: the upstream call that is kept open for the answers.
     """
 
     chain: str
@@ -40,6 +40,7 @@ class Replay(msgspec.Struct):
     answers: dict[str, object] = {}
     steps: dict[str, object] = {}
     upstream: str | None = None
+    held: str | None = None
 
 
 _decode_replay = msgspec.json.Decoder(Replay).decode

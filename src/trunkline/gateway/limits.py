@@ -16,6 +16,8 @@ class Limits(msgspec.Struct, frozen=True):
         listing: a list request to the upstream may take so long.
         idle: a call may be silent so long; the entry's `request_timeout` goes before.
         total: a call may take so long, whatever its progress.
+        held, held_each, held_seconds: calls kept open at a legacy upstream while a modern client's person thinks: in
+            all, for each caller, and for how long between two rounds.
         sessions, session_idle: callers' sessions kept at a legacy upstream, and how long an unused one.
     """
 
@@ -24,5 +26,8 @@ class Limits(msgspec.Struct, frozen=True):
     listing: float = 30.0
     idle: float = 60.0
     total: float = 3600.0
+    held: int = 256
+    held_each: int = 64
+    held_seconds: float = 600.0
     sessions: int = 256
     session_idle: float = 600.0

@@ -6,12 +6,14 @@ What may not: which upstream, which connection.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import cast
 
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, InvalidAnswer, InvalidParams, MethodNotFound, ToolError
+from trunkline.gateway.patience import Patience
 from trunkline.protocol import json
 from trunkline.protocol.messages import (
     CAPABILITIES_KEY,
@@ -25,7 +27,7 @@ from trunkline.protocol.revisions import LOG_LEVELS, Era
 _HOP = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY)
 """`_meta` keys that speak of the caller's hop (basic/index, Per-request protocol fields)."""
 
-_CARRIED = {
+CARRIED = {
     "elicitation/create": "elicitation",
     "sampling/createMessage": "sampling",
     "roots/list": "roots",
@@ -36,14 +38,13 @@ _APPS = "io.modelcontextprotocol/ui"
 """The one extension that needs nothing of the gateway: its data are tools, resources and `_meta`."""
 
 
-def offered(context: Context, era: Era) -> dict[str, object]:
-    """The capabilities an upstream is told its client has: those of the caller's that the gateway carries.
-
-    Parameters:
-        era: the upstream's. A legacy one asks while the call is open, which a modern caller cannot answer.
-    """
-    able = context.capabilities if era == "modern" or context.exchange.interactive else {}
-    carried = {name: able[name] for name in _CARRIED.values() if name in able}
+def offered(context: Context) -> dict[str, object]:
+    """The capabilities an upstream is told its client has: those of the caller's that the gateway carries."""
+    able = context.capabilities
+    carried = {name: able[name] for name in CARRIED.values() if name in able}
+    if "roots" in carried:
+        # Whether they change is told to the gateway alone.
+        carried["roots"] = {}
     extensions = context.capabilities.get("extensions")
     if isinstance(extensions, Mapping) and _APPS in extensions:
         carried["extensions"] = {_APPS: extensions[_APPS]}
@@ -65,12 +66,16 @@ class Relay:
         context: the caller's request.
         overheard: takes log messages for the operator, where all callers share the upstream's process: its questions
             and its log messages could be anyone's, since on stdio nothing ties them to a request.
+        patience: the clock of the upstream's call, where it may ask while the call is open.
     """
 
-    __slots__ = ("_asked", "_overheard", "context")
+    __slots__ = ("_asked", "_overheard", "context", "patience")
 
-    def __init__(self, context: Context, overheard: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, context: Context, overheard: Callable[[str], None] | None = None, patience: Patience | None = None
+    ) -> None:
         self.context = context
+        self.patience = patience
         self._overheard = overheard
         self._asked = 0
 
@@ -78,6 +83,11 @@ class Relay:
     def shared(self) -> bool:
         """Whether the upstream's process is everybody's."""
         return self._overheard is not None
+
+    @property
+    def asking(self) -> bool:
+        """Whether a question to the caller is open."""
+        return self.patience is not None and self.patience.still
 
     def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
         """What the upstream gets: our `_meta`, the caller's trace and progress token, and answers to its questions.
@@ -98,6 +108,7 @@ class Relay:
 
     async def on_notification(self, method: str, params: dict[str, object]) -> None:
         """Carry progress and, where they are the caller's, log messages."""
+        self.alive(method)
         if method == "notifications/progress":
             if json.number(params.get("progress")) is not None:
                 await self.context.exchange.notify(notification(method, params))
@@ -109,15 +120,27 @@ class Relay:
                 await self.context.log(level, params.get("data"), logger if isinstance(logger, str) else None)
 
     async def on_request(self, method: str, params: dict[str, object]) -> dict[str, object]:
-        """Carry a question of a legacy upstream to a caller who can be asked while the call is open."""
-        if method not in _CARRIED or not self.context.exchange.interactive:
+        """Carry a question of a legacy upstream to the caller; the clock of its call stands still meanwhile."""
+        if method not in CARRIED:
             raise MethodNotFound(f"This client does not serve {method}")
+        with nullcontext() if self.patience is None else self.patience.stopped():
+            return await self.ask(question(method, params or None))
+
+    async def ask(self, request: InputRequest) -> dict[str, object]:
+        """Ask a caller who answers while the call is open."""
+        if not self.context.exchange.interactive:
+            raise MethodNotFound(f"This client does not serve {request.method} at this time")
         self._asked += 1
         key = f"upstream-{self._asked}"
         try:
-            return (await self.context.ask({key: _question(method, params or None)}))[key]
+            return (await self.context.ask({key: request}))[key]
         except ToolError as error:
             raise InternalError(error.message) from None
+
+    def alive(self, method: str) -> None:
+        """Progress is a sign of life."""
+        if self.patience is not None and method == "notifications/progress":
+            self.patience.alive()
 
     async def answers(self, result: Result, given: Mapping[str, object]) -> dict[str, object]:
         """The parameters of the next round after an upstream's `input_required`, from a caller who can be asked now.
@@ -127,7 +150,7 @@ class Relay:
         requests, state = _required(result)
         for request in requests.values():
             mode = ".url" if request.params is not None and request.params.get("mode") == "url" else ""
-            if not self.context.can(_CARRIED[request.method] + mode):
+            if not self.context.can(CARRIED[request.method] + mode):
                 raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
         if not self.context.exchange.interactive:
             replay = self.context.replay or rounds.begin()
@@ -151,7 +174,7 @@ class Relay:
             trace = self.context.trace
             meta["traceparent"] = f"00-{trace}-{trace[16:]}-00"
         if era == "modern":
-            meta[CAPABILITIES_KEY] = offered(self.context, era)
+            meta[CAPABILITIES_KEY] = offered(self.context)
             if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta
@@ -172,12 +195,13 @@ def _required(result: Result) -> tuple[dict[str, InputRequest], str | None]:
     requests = {}
     for key, request in (asked or {}).items():
         method = request.get("method") if isinstance(request, dict) else None
-        if not isinstance(method, str) or method not in _CARRIED:
+        if not isinstance(method, str) or method not in CARRIED:
             raise InvalidAnswer("its input_required result asks for something no client knows")
         params = request.get("params")
-        requests[key] = _question(method, params if isinstance(params, dict) else None)
+        requests[key] = question(method, params if isinstance(params, dict) else None)
     return requests, state
 
 
-def _question(method: str, params: Mapping[str, object] | None) -> InputRequest:
+def question(method: str, params: Mapping[str, object] | None) -> InputRequest:
+    """A question of an upstream, as it came; `method` is one of `CARRIED`."""
     return InputRequest(cast("object", method), params)  # type: ignore[arg-type]

@@ -38,12 +38,15 @@ class Session:
         self.timer: asyncio.TimerHandle | None = None
 
     async def answer(self, method: str, params: dict[str, object]) -> dict[str, object]:
-        """Answer a request that came outside of any call: with one call running there is no doubt whose it is."""
-        if len(self.relays) != 1:
-            raise MethodNotFound(
-                f"{method} belongs to no single request that is running; send it on a request's stream"
-            )
-        return await self.relays[0].on_request(method, params)
+        """Answer a request that came outside of any call, as all do on stdio and HTTP+SSE.
+
+        It is this caller's in any case, since the session is; of several calls, the latest that waits for no answer yet
+        is the likeliest to have asked.
+        """
+        relay = next((one for one in reversed(self.relays) if not one.asking), self.relays[-1] if self.relays else None)
+        if relay is None:
+            raise MethodNotFound(f"No request is running that {method} could belong to")
+        return await relay.on_request(method, params)
 
 
 class Sessions:
@@ -70,7 +73,7 @@ class Sessions:
     @contextmanager
     def lease(self, context: Context, relay: Relay) -> Iterator[Session]:
         """The caller's session; it is not closed while leased. Raises `UpstreamUnavailable` when all are busy."""
-        capabilities = offered(context, "legacy")
+        capabilities = offered(context)
         key = (context.principal.owner, json.encode(capabilities))
         session = self._take(key, capabilities)
         session.relays.append(relay)

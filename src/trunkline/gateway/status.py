@@ -21,6 +21,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
         tools: how many it shows; None until it was asked.
         error: the last thing that went wrong; may hold what its process wrote, so not for callers.
         sessions: callers' sessions open at it.
+        held: calls it keeps open while someone is asked.
     """
 
     name: str
@@ -32,3 +33,4 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     tools: int | None = None
     error: str | None = None
     sessions: int = 0
+    held: int = 0

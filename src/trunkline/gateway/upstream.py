@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from trunkline.client.channel import OnRequest
 from trunkline.client.peer import Notification, Peer
@@ -26,9 +27,11 @@ from trunkline.gateway import following, shelf
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
+from trunkline.gateway.holding import Holding, needed
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind
 from trunkline.gateway.masking import Mask
+from trunkline.gateway.patience import Patience
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session, Sessions
 from trunkline.gateway.shelf import Shelf
@@ -82,6 +85,7 @@ class Upstream:
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
         self._sessions = Sessions(self.name, self._open, limit=limits.sessions, idle=limits.session_idle)
+        self._holding = Holding(self.name, limits)
         self._learning: asyncio.Task[None] | None = None
         self._learn_again = False
         self._supervised: Supervised[Connection] = Supervised(
@@ -104,6 +108,7 @@ class Upstream:
             self._learning.cancel()
         await self.shelf.stop()
         await self._following.end()
+        await self._holding.close()
         await self._sessions.close()
         await self._supervised.stop()
 
@@ -122,6 +127,7 @@ class Upstream:
             tools=len(tools.items) if tools is not None else None,
             error=_last_error(life, self.shelf.error),
             sessions=len(self._sessions),
+            held=len(self._holding),
         )
 
     # -- lists -----------------------------------------------------------------------------------------------------
@@ -189,10 +195,15 @@ class Upstream:
         """
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         try:
+            if context.replay is not None and context.replay.held is not None:
+                return await self._holding.resume(context, context.replay.held)
             if connection.shared or connection.peer.era == "modern":
                 relay = Relay(context, overheard=self._hear if connection.shared else None)
                 return await self._send(connection.peer, relay, params)
-            return await self._in_session(context, params)
+            patience = Patience(self._idle, self._total(context))
+            if needed(context):
+                return await self._holding.begin(context, patience, partial(self._in_session, params))
+            return await self._in_session(params, Relay(context, patience=patience))
         except RemoteError as error:
             self._mask.hide(error)
             raise from_remote(self.name, context.method, uri, error) from error
@@ -215,9 +226,8 @@ class Upstream:
         """One listener to a resource less."""
         self._following.unfollow(uri)
 
-    async def _in_session(self, context: Context, params: Mapping[str, object]) -> Result:
-        relay = Relay(context)
-        with self._sessions.lease(context, relay) as session:
+    async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
+        with self._sessions.lease(relay.context, relay) as session:
             connection = await self._sessions.connect(session)
             try:
                 return await self._over(session, connection, relay, params)
@@ -240,14 +250,7 @@ class Upstream:
         context = relay.context
         params: Mapping[str, object] = relay.params(given, peer.era)
         for _ in range(_ROUNDS):
-            result = await peer.request(
-                context.method,
-                params,
-                timeout=self.entry.request_timeout or self._limits.idle,
-                maximum=self._total(context),
-                on_notification=relay.on_notification,
-                on_request=None if relay.shared else relay.on_request,
-            )
+            result = await self._exchange(peer, relay, params)
             kind = result.get("resultType", "complete")
             if kind == "complete":
                 return self._checked(context.method, result)
@@ -255,6 +258,21 @@ class Upstream:
                 raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, which was not asked for")
             params = await relay.answers(result, params)
         raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
+
+    async def _exchange(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Result:
+        request = peer.request(
+            relay.context.method,
+            params,
+            timeout=self._idle if relay.patience is None else None,
+            maximum=self._total(relay.context),
+            on_notification=relay.on_notification,
+            on_request=None if relay.shared else relay.on_request,
+        )
+        return await (request if relay.patience is None else relay.patience.bound(request))
+
+    @property
+    def _idle(self) -> float:
+        return self.entry.request_timeout or self._limits.idle
 
     def _checked(self, method: str, result: Result) -> Result:
         member, type_ = _REQUIRED[method]
