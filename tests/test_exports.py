@@ -5,7 +5,7 @@ import sys
 
 import trunkline
 
-HEAVY = "aiohttp", "uvicorn", "pydantic", "rich", "typer", "starlette", "cryptography", "jsonschema_rs"
+HEAVY = "asyncio", "aiohttp", "uvicorn", "pydantic", "rich", "typer", "starlette", "cryptography", "jsonschema_rs"
 
 
 def test_names_are_sorted_and_each_can_be_imported() -> None:

@@ -1,6 +1,7 @@
 """What one `tools/call` costs, counted, not timed: frames, tasks, timers, futures; with 1 and with 1,000 tools."""
 
 import asyncio
+import gc
 import sys
 from types import FrameType
 
@@ -114,9 +115,11 @@ def count(server: Server) -> tuple[list[str], list[str]]:
             await server.app(dict(SCOPE), receive, send)
         await asyncio.sleep(0)  # lets the sweeper, which is there once for all calls, begin to wait
         loop.made.clear()
+        gc.disable()  # a collection in the middle may call into Python, too
         sys.setprofile(profile)
         await server.app(dict(SCOPE), receive, send)
         sys.setprofile(None)
+        gc.enable()
         made.extend(loop.made)
 
     try:

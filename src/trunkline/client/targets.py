@@ -27,7 +27,9 @@ from trunkline.transports.memory import connect
 class InProcess(Protocol):
     """A server in this process: a trunkline `Server`, or anything else with an `Application` to serve."""
 
-    application: Application
+    @property
+    def application(self) -> Application:
+        """What is served."""
 
 
 TargetLike = str | Path | Sequence[str] | InProcess

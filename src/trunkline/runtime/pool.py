@@ -4,19 +4,21 @@ What it is for: sync tools run beside the event loop, at a fraction of an execut
 What may live here: the pool. What may not: anything about tools.
 """
 
-import asyncio
 import contextvars
 import os
 import queue
 import threading
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from trunkline.errors import Overloaded
 
 T = TypeVar("T")
 
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[object]", contextvars.Context, Callable[[], object]]
+if TYPE_CHECKING:
+    import asyncio
+
+    Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[object], contextvars.Context, Callable[[], object]]
 
 
 class WorkerPool:
@@ -32,7 +34,7 @@ class WorkerPool:
     def __init__(self, threads: int | None = None, waiting: int = 1000) -> None:
         self._size = threads or min(32, (os.cpu_count() or 1) + 4)
         self._waiting = waiting
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = 0
         self._busy = 0
 
@@ -40,7 +42,10 @@ class WorkerPool:
         """Run `function` on a thread and return what it returns. A cancelled wait leaves the thread to finish alone."""
         if self._busy >= self._size + self._waiting:
             raise Overloaded("All workers are busy and the queue is full; try again shortly")
-        loop = asyncio.get_running_loop()
+        # Imported when a function first runs: a server that has none starts faster.
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
         self._busy += 1
         if self._threads < min(self._busy, self._size):

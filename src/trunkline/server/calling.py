@@ -5,7 +5,6 @@ What may live here: the ways to call.
 What may not: what arguments and results mean.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import CoroutineType
@@ -44,6 +43,9 @@ async def _on_thread(pool: WorkerPool, function: Function, /, **arguments: objec
 
 
 async def _limited(call: Call, seconds: float, /, **arguments: object) -> object:
+    # Imported when it is first needed: a server without time limits starts faster.
+    import asyncio
+
     limit = asyncio.timeout(seconds)
     try:
         async with limit:

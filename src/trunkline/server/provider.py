@@ -5,10 +5,10 @@ What may live here: the methods of the `Provider` door.
 What may not: decorators and options (those are `Server`'s), HTTP.
 """
 
-import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Change, Result
@@ -20,6 +20,9 @@ from trunkline.server.prompts import Prompt
 from trunkline.server.resources import Resource
 from trunkline.server.shelf import E, Shelf
 from trunkline.server.tools import Tool
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -56,7 +59,7 @@ class FunctionProvider:
         self.on_stop: list[Hook] = []
         self._listeners: dict[int, Callable[[Change], None]] = {}
         self._numbers = itertools.count()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: AbstractEventLoop | None = None
         self._lifespan = lifespan
         self._life = AsyncExitStack()
 
@@ -176,7 +179,7 @@ class FunctionProvider:
             for hook in self.on_stop:
                 life.push_async_callback(hook)
             self._life = life.pop_all()
-        self._loop = asyncio.get_running_loop()
+        self._loop = _running_loop()
 
     async def stop(self) -> None:
         """Run the author's stop hooks, last registered first, leave the context, and let the threads end."""
@@ -232,8 +235,10 @@ def _absent(shelf: Shelf[E]) -> MethodNotFound:
     return MethodNotFound(f"Method not found: this server has no {shelf.kind}s")
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def _running_loop() -> "AbstractEventLoop | None":
+    from asyncio import get_running_loop
+
     try:
-        return asyncio.get_running_loop()
+        return get_running_loop()
     except RuntimeError:
         return None

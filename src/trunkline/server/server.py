@@ -7,7 +7,8 @@ What may not: registration (that is `Registry`), how requests are answered, byte
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Literal, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from trunkline.engine.doors import (
     Authenticator,
@@ -20,12 +21,14 @@ from trunkline.engine.doors import (
     SessionStore,
 )
 from trunkline.engine.engine import Engine
-from trunkline.runtime.application import Application
 from trunkline.server.content import without_none
 from trunkline.server.provider import FunctionProvider, Hook
 from trunkline.server.registry import Registry
-from trunkline.transports.guard import Guard
-from trunkline.transports.http import HTTPTransport, Limits
+
+if TYPE_CHECKING:
+    from trunkline.runtime.application import Application
+    from trunkline.transports.guard import Guard
+    from trunkline.transports.http import HTTPTransport, Limits
 
 H = TypeVar("H", bound=Hook)
 
@@ -95,7 +98,7 @@ class Server(Registry):
         allowed_hosts: Sequence[str] = (),
         allowed_origins: Sequence[str] = (),
         trusted_proxies: Sequence[str] = (),
-        limits: Limits | None = None,
+        limits: "Limits | None" = None,
     ) -> None:
         info = without_none(name=name, version=version, title=title, icons=icons, websiteUrl=website_url)
         hints = without_none(ttlMs=ttl_ms, cacheScope=cache_scope)
@@ -104,21 +107,34 @@ class Server(Registry):
         self.engine = Engine(
             self.provider, extensions=extensions, interceptors=interceptors, keys=keys, observer=observer
         )
-        self.application = Application(
+        self._authenticator = authenticator
+        self._doors = (bus, sessions, events)
+        self._call_timeout = call_timeout
+        self._path = path
+        self._limits = limits
+        self._guard = guard_of(allowed_hosts, allowed_origins, public_url, trusted_proxies)
+
+    @cached_property
+    def application(self) -> "Application":
+        """What transports serve. Made when it is first asked for: defining a server starts no machinery."""
+        from trunkline.runtime import application
+
+        bus, sessions, events = self._doors
+        return application.Application(
             self.engine,
-            authenticator=authenticator,
+            authenticator=self._authenticator,
             bus=bus,
             sessions=sessions,
             events=events,
-            call_timeout=call_timeout,
+            call_timeout=self._call_timeout,
         )
-        guard = Guard(
-            allowed_hosts=allowed_hosts,
-            allowed_origins=allowed_origins,
-            public_url=public_url,
-            trusted_proxies=trusted_proxies,
-        )
-        self.app = HTTPTransport(self.application, path=path, guard=guard, limits=limits)
+
+    @cached_property
+    def app(self) -> "HTTPTransport":
+        """The ASGI application, for any ASGI server or to mount in Starlette and FastAPI."""
+        from trunkline.transports import http
+
+        return http.HTTPTransport(self.application, path=self._path, guard=self._guard, limits=self._limits)
 
     def on_start(self, hook: H) -> H:
         """Run an async function before the first request.
@@ -173,3 +189,14 @@ class Server(Registry):
             running.run_stdio(self.application)
         else:
             running.run_http(self.app, Binding(host=host, port=port, allow_remote=allow_remote))
+
+
+def guard_of(
+    hosts: Sequence[str], origins: Sequence[str], public_url: str | None, proxies: Sequence[str]
+) -> "Guard | None":
+    """The guard these options ask for, checked at once; None where the defaults do."""
+    if not (hosts or origins or public_url or proxies):
+        return None
+    from trunkline.transports import guard
+
+    return guard.Guard(allowed_hosts=hosts, allowed_origins=origins, public_url=public_url, trusted_proxies=proxies)
