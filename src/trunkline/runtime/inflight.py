@@ -52,10 +52,13 @@ class InFlight:
     async def drain(self, seconds: float) -> None:
         """Refuse no call in flight, end open streams, and wait up to `seconds` for the rest to finish."""
         self.draining = True
-        for call in list(self.calls):
-            call.drain()
         deadline = asyncio.get_running_loop().time() + seconds
-        while self.calls and asyncio.get_running_loop().time() < deadline:
+        while True:
+            # Each time anew: what ends leaves logs behind, and a connection may only now have become a call.
+            for call in list(self.calls):
+                call.drain()
+            if not self.calls or asyncio.get_running_loop().time() >= deadline:
+                return
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:

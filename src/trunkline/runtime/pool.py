@@ -4,6 +4,7 @@ What it is for: sync tools run beside the event loop, at a fraction of an execut
 What may live here: the pool. What may not: anything about tools.
 """
 
+import collections
 import contextvars
 import os
 import queue
@@ -37,9 +38,14 @@ class WorkerPool:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = 0
         self._busy = 0
+        # One entry for each function whose event loop was closed before it returned.
+        self._lost: collections.deque[None] = collections.deque()
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run `function` on a thread and return what it returns. A cancelled wait leaves the thread to finish alone."""
+        while self._lost:
+            self._lost.pop()
+            self._busy -= 1
         if self._busy >= self._size + self._waiting:
             raise Overloaded("All workers are busy and the queue is full; try again shortly")
         # Imported when a function first runs: a server that has none starts faster.
@@ -57,14 +63,16 @@ class WorkerPool:
         """Let the threads end after what they are doing."""
         for _ in range(self._threads):
             self._jobs.put(None)
+        # Whoever starts anew must not meet what ends the threads of now.
+        self._jobs = queue.SimpleQueue()
         self._threads = 0
 
     def _start_thread(self) -> None:
         self._threads += 1
-        threading.Thread(target=self._work, name="trunkline-worker", daemon=True).start()
+        threading.Thread(target=self._work, args=(self._jobs,), name="trunkline-worker", daemon=True).start()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _work(self, jobs: "queue.SimpleQueue[Job | None]") -> None:
+        while (job := jobs.get()) is not None:
             loop, future, context, function = job
             result: object = None
             error: BaseException | None = None
@@ -76,7 +84,7 @@ class WorkerPool:
             try:
                 loop.call_soon_threadsafe(self._finish, future, result, error)
             except RuntimeError:
-                return
+                self._lost.append(None)
 
     def _finish(self, future: "asyncio.Future[object]", result: object, error: BaseException | None) -> None:
         self._busy -= 1

@@ -15,9 +15,12 @@ from typing import TypeVar
 from msgspec import Struct
 
 from trunkline.errors import ConfigError
-from trunkline.transports.asgi import ASGIApp
+from trunkline.transports.http import HTTPTransport
 
 T = TypeVar("T")
+
+DRAIN = 10
+"""Seconds calls get to finish when the server stops."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Ask for a graceful end; a second one of the first kind does not wait for calls."""
@@ -72,8 +75,11 @@ def url_of(listener: socket.socket, path: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve `app` on a bound socket while the block runs; the task ends when a signal asked the server to stop."""
+async def serving(app: HTTPTransport, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    """Serve `app` on a bound socket while the block runs; the task ends when a signal asked the server to stop.
+
+    Open streams then end as their protocol says, and calls get `DRAIN` seconds.
+    """
     import uvicorn
 
     config = uvicorn.Config(
@@ -82,7 +88,7 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asynci
         log_config=None,
         access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=DRAIN,
         # The Date header is the server's business; its name and version are nobody's.
         server_header=False,
         # Which proxies may speak for a client is the guard's to say.
@@ -91,6 +97,15 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asynci
     server = uvicorn.Server(config)
     # uvicorn would send itself the signal again once it has drained, and so skip what is closed after it.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    close_connections = server.shutdown
+
+    async def shutdown(sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn waits for its connections before it tells the application to stop, so streams would never end.
+        draining = asyncio.create_task(app.application.inflight.drain(DRAIN))
+        await close_connections(sockets)
+        draining.cancel()
+
+    server.shutdown = shutdown  # type: ignore[method-assign]
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, server.handle_exit, number, None)
