@@ -31,6 +31,7 @@ SERVERS = {
     "everything": "`server-everything` {@modelcontextprotocol/server-everything}",
     "gateway over python-sdk": "trunkline's gateway, the Python SDK behind it over stdio",
     "gateway over typescript": "trunkline's gateway, the TypeScript SDK behind it over HTTP",
+    "gateway over sessions": "trunkline's gateway, the TypeScript SDK behind it over HTTP, 2025-11-25 alone",
 }
 
 

@@ -40,7 +40,7 @@ class Pair(NamedTuple):
     @property
     def workshop(self) -> str:
         """The server whose workshop the client sees."""
-        return self.upstream or self.server
+        return "typescript" if self.upstream == "sessions" else self.upstream or self.server
 
     @property
     def modern(self) -> bool:
@@ -94,6 +94,10 @@ def _through_us() -> list[Pair]:
         pairs += [Pair("fastmcp", upstream, "auto", MODERN, "http")]
         pairs += [Pair("python-sdk", upstream, "auto", MODERN, "stdio")]
         pairs += [Pair("typescript", upstream, "2025-11-25", "2025-11-25", "stdio")]
+    # The TypeScript one again, as a server that knows no newer revision than 2025-11-25.
+    old = "gateway over sessions"
+    for client in ("python-sdk", "typescript"):
+        pairs += [Pair(client, old, "auto", MODERN, "http"), Pair(client, old, "2025-11-25", "2025-11-25", "http")]
     return pairs
 
 
@@ -118,7 +122,7 @@ Serving = Callable[[Sequence[str]], str]
 
 
 def server_command(server: str, how: str) -> list[str]:
-    """What starts a workshop: `how` is http, sse or stdio."""
+    """What starts a workshop: `how` is http, sessions, sse or stdio."""
     if server == "trunkline":
         return running.ours("workshop", *(["--http"] if how == "http" else []))
     script = SERVERS[server]
@@ -149,9 +153,10 @@ def observe(pair: Pair, serving: Serving) -> Seen:
 
 
 def gateway_command(upstream: str, how: str, serving: Serving) -> list[str]:
-    """What starts our gateway over one upstream: the Python one is launched, the TypeScript one is met over HTTP."""
-    if upstream == "typescript":
-        entry: dict[str, object] = {"url": serving(server_command(upstream, "http"))}
+    """What starts our gateway over one upstream: the Python one is launched, the TypeScript ones are met over HTTP."""
+    if upstream != "python-sdk":
+        spoken = "sessions" if upstream == "sessions" else "http"
+        entry: dict[str, object] = {"url": serving(server_command("typescript", spoken))}
     else:
         command, *arguments = server_command(upstream, "stdio")
         entry = {"command": command, "args": arguments}

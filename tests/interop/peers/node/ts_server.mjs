@@ -1,5 +1,5 @@
-// The workshop in the official TypeScript SDK: `ts_server.mjs stdio|http`; the latter prints its URL.
-// Over HTTP it serves 2026-07-28 through the SDK's handler and older clients through sessions.
+// The workshop in the official TypeScript SDK: `ts_server.mjs stdio|http|sessions`; the last two print their URL.
+// Over HTTP it serves 2026-07-28 through the SDK's handler and older clients through sessions; or sessions only.
 
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -192,7 +192,8 @@ function make(lives) {
   return server;
 }
 
-if (process.argv[2] === 'stdio') {
+const how = process.argv[2];
+if (how === 'stdio') {
   serveStdio(() => make(true));
 } else {
   const handler = createMcpHandler(() => make(false), { legacy: 'reject' });
@@ -203,7 +204,7 @@ if (process.argv[2] === 'stdio') {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = chunks.length > 0 ? JSON.parse(Buffer.concat(chunks).toString()) : undefined;
-    if (!(await isLegacyRequest(await toWebRequest(request, body), body))) {
+    if (how !== 'sessions' && !(await isLegacyRequest(await toWebRequest(request, body), body))) {
       return serveModern(request, response, body);
     }
     let transport = sessions.get(request.headers['mcp-session-id']);
