@@ -17,7 +17,11 @@ MAX_DEPTH = 128
 """Nesting allowed in a parsed message; deeper ones are refused before they cost a stack."""
 
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[{]+|[\]}]+")
+_RUNS = re.compile(rb"\[+|\]+")
+_OPENING = ord("[")
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_PEELED = 4
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -51,15 +55,19 @@ def parse(raw: bytes | memoryview | str, *, mend: bool = False) -> object:
         raise ParseError(f"Parse error: {_reason(error)}") from None
 
 
-def check_depth(text: bytes, limit: int = MAX_DEPTH) -> None:
-    """Refuse JSON nested deeper than `limit`; the walk runs only where there are more than `limit` brackets."""
-    if text.count(b"[") + text.count(b"{") <= limit:
+def check_depth(text: bytes) -> None:
+    """Refuse JSON nested deeper than `MAX_DEPTH`; the walk runs only where there are more brackets than that."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return
-    depth = 0
-    for run in _BRACKETS.findall(_STRINGS.sub(b"", text)):
-        depth += len(run) if run[0] in b"[{" else -len(run)
-        if depth > limit:
-            raise ParseError(f"Parse error: nested deeper than {limit} levels")
+    brackets = _STRINGS.sub(b"", text).translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(_PEELED):
+        # One level less each time, and far less to walk through.
+        brackets = brackets.replace(b"[]", b"")
+    depth = _PEELED if brackets else 0
+    for run in _RUNS.findall(brackets):
+        depth += len(run) if run[0] == _OPENING else -len(run)
+        if depth > MAX_DEPTH:
+            raise ParseError(f"Parse error: nested deeper than {MAX_DEPTH} levels")
 
 
 def number(value: object) -> int | float | None:
