@@ -15,6 +15,7 @@ import pytest
 from tests.transports.fixture import INITIALIZED, Pipe, call, initialize, meta, request
 from tests.transports.test_duplex import FILTER, begin, words
 from trunkline.protocol import json
+from trunkline.transports.stdio import _Writer
 
 COMMAND = [sys.executable, "-m", "tests.transports.stage_stdio"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,3 +145,20 @@ def test_a_terminal() -> None:
         os.write(ours, b"\x04")
         assert process.wait(10) == 0
     os.close(ours)
+
+
+async def test_a_call_cancelled_within_its_line_leaves_the_lines_of_others_whole() -> None:
+    source, sink = os.pipe()
+    writer = _Writer(sink, lambda: None)
+    first = asyncio.create_task(writer.write(b"x" * 300_000))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    second = asyncio.create_task(writer.write(b"whole"))
+    lines = b""
+    while not lines.endswith(b"whole\n"):
+        lines += await asyncio.to_thread(os.read, source, 65536)
+    await second
+    os.close(source)
+    os.close(sink)
+
+    assert lines.split(b"\n") == [b"x" * 300_000, b"whole", b""]

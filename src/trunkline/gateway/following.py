@@ -50,6 +50,7 @@ class Following:
         self._peer: Peer | None = None
         self._task: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._due: asyncio.Handle | None = None
 
     def begin(self, peer: Peer) -> None:
         """Listen at a new connection, from now on."""
@@ -76,7 +77,7 @@ class Following:
             return False
         self._uris[uri] += 1
         if self._uris[uri] == 1:
-            self._listen()
+            self._listen_soon()
         return True
 
     def unfollow(self, uri: str) -> None:
@@ -86,10 +87,16 @@ class Following:
         self._uris[uri] -= 1
         if self._uris[uri] == 0:
             del self._uris[uri]
-            self._listen()
+            self._listen_soon()
+
+    def _listen_soon(self) -> None:
+        """One stream for all that is followed at once: a client may ask for thousands of resources in one request."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self._listen)
 
     def _listen(self) -> None:
         """Open a stream for what is wanted now; the old one ends when the new one is acknowledged."""
+        self._due = None
         peer, old = self._peer, self._task
         if peer is None:
             return
@@ -99,6 +106,9 @@ class Following:
             self._retire(old)
         if wanted:
             self._task = asyncio.get_running_loop().create_task(self._keep(peer, wanted, old))
+            if old is not None:
+                # Who is replaced before it was acknowledged has not ended the one before it.
+                self._task.add_done_callback(lambda _: old.cancel())
         elif old is not None:
             old.cancel()
 

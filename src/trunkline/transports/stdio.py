@@ -143,6 +143,7 @@ class _Writer:
     def __init__(self, fd: int, broken: Callable[[], None]) -> None:
         self._fd = fd
         self._broken = broken
+        self._left = bytearray()
         mode = os.fstat(fd).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
             os.set_blocking(fd, False)
@@ -152,11 +153,13 @@ class _Writer:
         if b"\n" in message:
             # Only blanks between tokens of forwarded JSON can be line breaks (stdio: no embedded newlines).
             message = message.replace(b"\n", b" ")
-        left = memoryview(message + b"\n")
+        # Who is cancelled within a line leaves the rest of it to the next, who would else write into the middle.
+        self._left += message
+        self._left += b"\n"
         try:
-            while left:
+            while self._left:
                 try:
-                    left = left[os.write(self._fd, left) :]
+                    del self._left[: os.write(self._fd, self._left)]
                 except BlockingIOError:
                     await self._writable()
         except OSError as error:
