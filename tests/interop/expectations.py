@@ -103,14 +103,6 @@ BY_GATEWAY: dict[str, dict[str, Any]] = {
     "typescript": GATEWAY,
     "sessions": GATEWAY,
 }
-_NOT_DECLARED = Like("did not declare the required capability")
-UNASKED: dict[str, Any] = {
-    # A server of an older revision asks while a call is open, which a client of the newer one cannot answer: it is told
-    # that its caller cannot be asked.
-    **{step: [_NOT_DECLARED, []] for step in ("greet", "confirm", "order")},
-    "think": _NOT_DECLARED,
-    "shelves": _NOT_DECLARED,
-}
 NO_OUTPUT = {"in": ["a", "b"], "out": None}
 NO_PERSON = [Like("could not answer .*Method not found"), []]
 BY_CLIENT: dict[str, dict[str, Any]] = {
@@ -168,8 +160,6 @@ def expected(pair: Pair, step: str) -> Any:
     if step == "missing" and (pair.server == "trunkline" or pair.upstream):
         return _missing_from_us(pair)
     gateway = BY_GATEWAY.get(pair.upstream, {}) if pair.upstream else {}
-    if pair.upstream == "sessions" and pair.modern and step in QUESTIONS:
-        return UNASKED[step]
     client = BY_CLIENT.get(f"{pair.client} {pair.revision}", {}) if pair.server == "trunkline" else {}
     for differing in (gateway, BY_SERVER.get(pair.workshop, {}), client):
         if step in differing:
