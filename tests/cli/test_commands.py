@@ -98,6 +98,12 @@ def test_help_shows_the_main_job_first() -> None:
     assert run().stdout == shown
 
 
+def test_the_module_is_the_command() -> None:
+    shown = subprocess.run([sys.executable, "-m", "trunkline", "--version"], capture_output=True, text=True, check=True)
+
+    assert shown.stdout == run("--version").stdout
+
+
 @pytest.mark.parametrize("command", ["up", "tools", "call", "read", "prompt", "resources", "prompts"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     assert f"examples:\n  trunkline {command}" in run(command, "--help").stdout
