@@ -10,6 +10,7 @@ import pytest
 
 from trunkline import Client, Server
 from trunkline.assembly import logs
+from trunkline.errors import RemoteError
 
 
 @pytest.fixture
@@ -61,3 +62,33 @@ def test_the_level_is_respected(lines: StringIO) -> None:
     logging.getLogger("trunkline.x").info("quiet")
 
     assert lines.getvalue() == ""
+
+
+async def test_nothing_a_caller_sends_or_gets_stands_in_a_line_of_its_own_or_at_all(lines: StringIO) -> None:
+    logs.set_up("info", "text", logging.StreamHandler(lines))
+    server = Server("logged", observer=logs.CallLog())
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}}
+
+    @server.tool(output_schema=schema)
+    async def lookup() -> dict[str, object]:
+        return {"age": "hunter2"}
+
+    @server.resource("files://{+path}")
+    async def files(path: str) -> str:
+        return path
+
+    async with Client(server) as client:
+        await client.call("lookup", check=False)
+        await client.read("files://hunter2@host/a?token=hunter2")
+        for name in ("a\n12:00:00 info    forged", "b\x1b[2J outcome=ok"):
+            with pytest.raises(RemoteError):
+                await client.call(name)
+
+    printed = lines.getvalue()
+    assert "hunter2" not in printed
+    assert "not what properties/age/type says" in printed
+    assert "files://host/a" in printed
+    assert "forged" in printed
+    assert not [line for line in printed.splitlines() if line.startswith("12:00:00 info    forged")]
+    assert "\x1b" not in printed
+    assert '"b\\\\x1b[2J outcome=ok"' in printed

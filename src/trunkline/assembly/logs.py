@@ -7,6 +7,7 @@ What may not: what is worth logging elsewhere.
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Literal
@@ -19,6 +20,8 @@ LogFormat = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_USER_INFO = re.compile(r"(?<=://)[^/?#@]*@")
 logger = logging.getLogger("trunkline.calls")
 
 
@@ -56,9 +59,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record."""
-        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
+        fields = " ".join(f"{key}={_word(value)}" for key, value in _fields(record).items())
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{clock} {record.levelname.lower():<7} {record.getMessage()}" + (f"  {fields}" if fields else "")
+        line = f"{clock} {record.levelname.lower():<7} {printable(record.getMessage())}" + (
+            f"  {fields}" if fields else ""
+        )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -70,12 +75,25 @@ class CallLog:
         if not logger.isEnabledFor(logging.INFO):
             return
         params = context.params
-        subject = params.uri if params.name is UNSET else params.name
+        subject = params.name
+        if subject is UNSET and params.uri is not UNSET:
+            # Secrets stand in a URI's query and user information.
+            subject = _USER_INFO.sub("", params.uri).partition("?")[0]
         fields: dict[str, object] = {"request": context.trace, "method": context.method}
         if subject is not UNSET:
             fields["subject"] = subject[:200]
         fields |= {"outcome": outcome, "ms": round(seconds * 1000, 1), "principal": context.principal.subject}
         logger.info("call", extra=fields)
+
+
+def printable(text: str) -> str:
+    """A text of someone else as one line, with what would move the cursor or forge a line written as an escape."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _word(value: object) -> str:
+    text = printable(str(value))
+    return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -17,6 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.assembly.logs import printable
+
 if TYPE_CHECKING:
     from trunkline.gateway import UpstreamStatus
 
@@ -49,7 +51,7 @@ def upstream_table(statuses: Sequence["UpstreamStatus"]) -> Table:
             status.revision or "",
             Text(status.state.replace("_", " "), style=_COLOURS.get(status.state, "")),
             "" if status.tools is None else str(status.tools),
-            Text(status.error or "", style="red" if status.state != "ready" else "dim"),
+            Text(printable(status.error or ""), style="red" if status.state != "ready" else "dim"),
         )
     return table
 

@@ -56,12 +56,17 @@ def compile_schema(schema: object) -> Validator:
         raise ValueError(f"the schema cannot be used: {error}") from None
 
 
-def violations(validator: Validator, value: object, limit: int = 3) -> list[str]:
-    """The first few reasons why a value does not satisfy a schema, as text for a person or a model."""
+def violations(validator: Validator, value: object, limit: int = 3, *, quote: bool = True) -> list[str]:
+    """The first few reasons why a value does not satisfy a schema, as text for a person or a model.
+
+    Parameters:
+        quote: reasons may repeat parts of the value; without, they name the rule alone, for a log.
+    """
     reasons: list[str] = []
     for error in validator.iter_errors(value):
         path = ".".join(str(step) for step in getattr(error, "instance_path", ()))
-        message = str(getattr(error, "message", error))
+        rule = "/".join(str(step) for step in getattr(error, "schema_path", ()))
+        message = str(getattr(error, "message", error)) if quote else f"not what {rule} says"
         reasons.append(f"{path}: {message}" if path else message)
         if len(reasons) == limit:
             break

@@ -101,7 +101,8 @@ class Checked:
         if "structuredContent" not in result:
             raise OutputMismatch("no structured content")
         plain = msgspec.json.decode(encode(result["structuredContent"]))
-        reasons = json_schema.violations(self._validator, plain)
+        # It is logged, so it must not quote the result.
+        reasons = json_schema.violations(self._validator, plain, quote=False)
         if reasons:
             raise OutputMismatch("; ".join(reasons))
         result["structuredContent"] = plain
