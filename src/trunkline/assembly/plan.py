@@ -94,23 +94,41 @@ def fill_in(settings: Settings, environment: Mapping[str, str], remembered: Reme
         try:
             entries.append(resolve(entry, environment, answers[source.path], source.workspace, files))
         except ConfigError as error:
-            problems.append(Problem(entry.name, error.message))
+            problems.append(Problem(entry.name, f"{_where(settings, entry, source)}: {error.message}"))
     if not entries and not problems:
         raise ConfigError(f"{settings.path} names no server")
-    tokens = _tokens(settings, environment, files) if settings.tokens else None
+    tokens = _tokens(settings, environment, files, [problem.message for problem in problems])
     return Plan(settings, tuple(entries), tuple(problems), tokens, frozenset(files))
 
 
-def _tokens(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> StaticTokens:
+def _where(settings: Settings, entry: Entry, source: Source) -> str:
+    line = settings.lines.get(("servers", entry.name)) if source.path == settings.path else None
+    return source.path if line is None else f"{source.path}:{line}"
+
+
+def _tokens(
+    settings: Settings, environment: Mapping[str, str], files: set[Path], known: list[str]
+) -> StaticTokens | None:
+    """Who may call. Raises `ConfigError` with what is wrong here, and with what is known to be wrong elsewhere."""
+    if not settings.tokens:
+        return None
     folder = Path(settings.path).resolve().parent
     records: list[TokenRecord] = []
+    wrong: list[str] = []
     for index, token in enumerate(settings.tokens):
-        digest = token.sha256
-        if token.secret is not None:
-            owner = f"{settings.path}: tokens[{index}]: secret"
-            value = expand(token.secret, owner, environment, folder, files).strip()
-            if not value:
-                raise ConfigError(f"{owner}: is empty once its reference is expanded")
-            digest = hashlib.sha256(value.encode()).hexdigest()
-        records.append(TokenRecord(name=token.name, sha256=digest, tools=token.tools))
+        owner = f"{settings.path}:{settings.lines.get(('tokens', index), 1)}: tokens[{index}]: secret"
+        try:
+            digest = token.sha256 or _digest(expand(token.secret or "", owner, environment, folder, files), owner)
+        except ConfigError as error:
+            wrong.append(error.message)
+        else:
+            records.append(TokenRecord(name=token.name, sha256=digest, tools=token.tools))
+    if wrong:
+        raise ConfigError("\n".join([*wrong, *known]))
     return StaticTokens.from_records(records)
+
+
+def _digest(secret: str, owner: str) -> str:
+    if not secret.strip():
+        raise ConfigError(f"{owner}: is empty once its reference is expanded")
+    return hashlib.sha256(secret.strip().encode()).hexdigest()

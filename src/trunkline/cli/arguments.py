@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     _call(commands)
     _read(commands)
     _prompt(commands)
+    _config(commands)
     for name, what in (("resources", "list resources and resource templates"), ("prompts", "list prompts")):
         listing = _command(commands, name, what, "listing", f"trunkline {name} {_HERE}")
         _reach(listing)
@@ -146,6 +147,30 @@ def _prompt(commands: "Commands") -> None:
     prompt.add_argument("name", help="the prompt's name")
     _arguments(prompt)
     prompt.set_defaults(what="prompt", no_input=False)
+
+
+def _config(commands: "Commands") -> None:
+    config = _command(
+        commands,
+        "config",
+        "check, show or explain a configuration",
+        "config",
+        "trunkline config check trunkline.yaml",
+        "trunkline config show mcp.json",
+        "trunkline config explain listen.port",
+    )
+    actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, what in (
+        ("check", "say everything that is wrong with it; exit code 2 if anything is"),
+        ("show", "print what takes effect and where each value comes from, without secrets"),
+    ):
+        action = actions.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        action.add_argument("file", help="trunkline.yaml, or mcp.json of any client")
+        action.set_defaults(what=name)
+    what = "what a key of trunkline.yaml does; without one, all of them"
+    action = actions.add_parser("explain", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    action.add_argument("key", nargs="?", help="as in listen.port or servers.NAME.env")
+    action.set_defaults(what="explain")
 
 
 def _arguments(command: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ class Limits(msgspec.Struct, frozen=True):
         total: a call may take so long, whatever its progress.
         held, held_each, held_seconds: calls kept open at a legacy upstream while a modern client's person thinks: in
             all, for each caller, and for how long between two rounds.
+        drain: calls in flight may take so long once it is changed or removed; the entry's `drain_timeout` goes before.
         sessions, session_idle: callers' sessions kept at a legacy upstream, and how long an unused one.
     """
 
@@ -29,5 +30,6 @@ class Limits(msgspec.Struct, frozen=True):
     held: int = 256
     held_each: int = 64
     held_seconds: float = 600.0
+    drain: float = 30.0
     sessions: int = 256
     session_idle: float = 600.0

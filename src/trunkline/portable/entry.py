@@ -19,6 +19,25 @@ ENV = ("env", "envs", "environment")
 ALLOW = ("includeTools", "enabled_tools")
 DENY = ("excludeTools", "disabled_tools", "disabledTools")
 
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "command": COMMAND,
+    "args": ("args",),
+    "env": ENV,
+    "env_file": ("envFile",),
+    "cwd": ("cwd",),
+    "url": URL,
+    "headers": ("headers", "requestOptions"),
+    "transport": ("type", "transport"),
+    "disabled": ("disabled", "enabled"),
+    "allow": ("tools", *ALLOW, "available_tools"),
+    "deny": ("tools", *DENY),
+    "startup_timeout": ("startup_timeout_sec", "timeout"),
+    "request_timeout": ("tool_timeout_sec", "timeout"),
+    "title": ("title",),
+    "description": ("description",),
+}
+"""The members of a file that fill each field of an `Entry`."""
+
 MARKS = frozenset(COMMAND + URL)
 """Members of which a server has at least one."""
 

@@ -1,0 +1,194 @@
+"""A configuration as it takes effect, without its secrets.
+
+What it is for: `trunkline config check` and `show`: what is wrong, what holds, and where each value comes from.
+What may live here: collecting and masking. What may not: starting anything.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.assembly.configuration import Listen, ServerSettings, TokenSettings
+from trunkline.assembly.plan import Remembered, fill_in
+from trunkline.assembly.serving import guard_of
+from trunkline.assembly.settings import REFERENCE, SECRET_NAME, Settings, Source, read_settings
+from trunkline.errors import ConfigError
+from trunkline.gateway import Limits
+from trunkline.gateway.supervision import Backoff
+from trunkline.portable.entry import SPELLINGS
+from trunkline.portable.jsonc import Trail, parse
+from trunkline.portable.model import Entry, Input
+
+_PROCESS = ("command", "args", "env", "env_file", "cwd")
+_REMOTE = ("url", "headers")
+_SCHEMES = re.compile(r"(Bearer|Basic|Token) $", re.IGNORECASE)
+_OPTION = re.compile(r"(--?[A-Za-z0-9_-]+)=(.*)", re.DOTALL)
+_DEFAULT = re.compile(r":-.*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One value: its key, the value as it may be shown, and where it comes from."""
+
+    key: str
+    value: str
+    origin: str
+
+
+def check(path: str, environment: Mapping[str, str]) -> list[str]:
+    """Everything that is wrong with a configuration in this environment; nobody is asked for inputs.
+
+    check("mcp.json", os.environ)  # []
+    """
+    try:
+        settings = read_settings(path)
+        if settings.faults:
+            return list(settings.faults)
+        problems = [problem.message for problem in settings.problems]
+        guard_of(settings.listen)
+        plan = fill_in(settings, environment, Remembered(_any_answer))
+    except ConfigError as error:
+        return error.message.splitlines()
+    return problems + [problem.message for problem in plan.problems if problem not in settings.problems]
+
+
+def show(path: str) -> list[Row]:
+    """The effective configuration. Raises `ConfigError` when it cannot be read."""
+    settings = read_settings(path)
+    if settings.faults:
+        raise ConfigError("\n".join(settings.faults))
+    return list(_Rows(settings).all())
+
+
+class _Rows:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lines: dict[str, Mapping[Trail, int]] = {settings.path: settings.lines} if settings.native else {}
+
+    def all(self) -> Iterator[Row]:
+        """Every value, in the order of the types."""
+        for index, path in enumerate(self._settings.includes):
+            yield Row(f"include[{index}]", str(path), self._native("include", index))
+        for entry, source in self._settings.servers:
+            yield from self._server(entry, source)
+        for name in Listen.__struct_fields__:
+            value = getattr(self._settings.listen, name)
+            yield Row(f"listen.{name}", _text(value), self._native("listen", name))
+        for index, token in enumerate(self._settings.tokens):
+            yield from self._token(index, token)
+        if not self._settings.tokens:
+            yield Row("tokens", "(nobody signs in)", "default")
+
+    def _server(self, entry: Entry, source: Source) -> Iterator[Row]:
+        hidden = _REMOTE if entry.transport == "stdio" else _PROCESS
+        for name in ServerSettings.__struct_fields__:
+            if name in hidden:
+                continue
+            key, value = f"servers.{entry.name}.{name}", getattr(entry, name)
+            if isinstance(value, Mapping) and value:
+                for member, text in value.items():
+                    yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, name, member))
+            else:
+                yield Row(key, _shown(name, value), self._origin(entry, source, name))
+
+    def _token(self, index: int, token: TokenSettings) -> Iterator[Row]:
+        values = {
+            "name": token.name,
+            "sha256": "-" if token.sha256 is None else "***",
+            "secret": "-" if token.secret is None else _masked(token.secret),
+            "tools": "(all)" if token.tools is None else _text(token.tools),
+        }
+        for name, value in values.items():
+            yield Row(f"tokens[{index}].{name}", value, self._native("tokens", index, name))
+
+    def _native(self, *trail: str | int) -> str:
+        line = self._settings.lines.get(trail)
+        return "default" if line is None else f"{self._settings.path}:{line}"
+
+    def _origin(self, entry: Entry, source: Source, field: str, *inner: str) -> str:
+        if source.path == self._settings.path and self._settings.native:
+            named = self._native("servers", entry.name, field, *inner)
+            return named if named != "default" or field != "transport" else "inferred"
+        # One member may hold several of our fields, and say nothing about this one.
+        if getattr(entry, field) is None or (field == "deny" and not entry.deny):
+            return "default"
+        lines = self._of(source)
+        above = next((trail for trail in _trails(entry.name, lines)), ())
+        for spelling in SPELLINGS.get(field, ()):
+            line = lines.get((*above, spelling, *inner)) or lines.get((*above, spelling))
+            if line is not None:
+                return f"{source.path}:{line}"
+        return "inferred" if field == "transport" else "default"
+
+    def _of(self, source: Source) -> Mapping[Trail, int]:
+        if source.path not in self._lines:
+            self._lines[source.path] = parse(Path(source.path).read_text(encoding="utf-8"), source.path).lines
+        return self._lines[source.path]
+
+
+def _trails(name: str, lines: Mapping[Trail, int]) -> Iterator[Trail]:
+    """Where a server of a client's file may stand; in a list, where names stand inside, only the file is known."""
+    for above in (("mcpServers",), ("servers",), ("context_servers",), ()):
+        if (*above, name) in lines:
+            yield (*above, name)
+
+
+def _shown(name: str, value: object) -> str:
+    """One field of a server, with what holds when it is left out."""
+    limits = {"startup_timeout": Backoff().start, "request_timeout": Limits().idle, "drain_timeout": Limits().drain}
+    if value is None and name in limits:
+        return _text(limits[name])
+    if value is None and name == "allow":
+        return "(all)"
+    if name == "args" and isinstance(value, tuple):
+        return _text(_arguments(value))
+    return _address(value) if name == "url" and isinstance(value, str) else _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "-" if value is None or value == "" or value == {} else json.dumps(value, ensure_ascii=False)
+
+
+def _masked(text: str) -> str:
+    """A text that may be secret: its references are shown, whatever else it holds is not."""
+    parts: list[str] = []
+    end = 0
+    for found in REFERENCE.finditer(text):
+        parts += [_literal(text[end : found.start()]), _DEFAULT.sub(":-***}", found.group())]
+        end = found.end()
+    return "".join([*parts, _literal(text[end:])]) or "***"
+
+
+def _literal(text: str) -> str:
+    return text if not text or _SCHEMES.fullmatch(text) else "***"
+
+
+def _arguments(arguments: tuple[str, ...]) -> list[str]:
+    """Arguments without the values of options whose names say that they are secrets."""
+    shown: list[str] = []
+    secret = False
+    for argument in arguments:
+        option = _OPTION.fullmatch(argument)
+        if secret:
+            shown.append(_masked(argument))
+        elif option is not None and SECRET_NAME.search(option[1]):
+            shown.append(f"{option[1]}={_masked(option[2])}")
+        else:
+            shown.append(argument)
+        secret = argument.startswith("-") and option is None and SECRET_NAME.search(argument) is not None
+    return shown
+
+
+def _address(url: str) -> str:
+    """An address without the places secrets are put in."""
+    return re.sub(r"(?<=[?#]).*", "***", re.sub(r"//[^/@]*@", "//***@", url), flags=re.DOTALL)
+
+
+def _any_answer(wanted: Input) -> str:
+    return wanted.default or (wanted.options[0] if wanted.options else "answer")

@@ -1,0 +1,84 @@
+"""`trunkline config` against golden files; what it prints is read by people and by scripts."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trunkline.cli import main
+
+GOLDEN = Path(__file__).parents[1] / "data" / "config"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(GOLDEN, tmp_path / "config")
+    monkeypatch.chdir(tmp_path / "config")
+    for name in ("CI_TOKEN", "NOT_SET"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "config"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("file", ["broken.yaml", "semantics.yaml", "broken.json", "trunkline.yaml"])
+def test_check_says_everything_that_is_wrong(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", file]) == 2
+    assert said(capsys) == Path(f"check-{file.replace('.', '-')}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", ["trunkline.yaml", "mcp.json"])
+def test_show_says_what_holds_and_why(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", file]) == 0
+    assert said(capsys) == Path(f"show-{file.replace('.', '-')}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("key", ["", "listen.port", "servers.NAME.request_timeout", "tokens"])
+def test_explain_says_what_a_key_does(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "explain", *key.split()]) == 0
+    assert said(capsys) == Path(f"explain{key and '-'}{key}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("port", "listen.port"),
+        ("servers.my.files.env", "servers.NAME.env"),
+        ("tokens[0].name", "tokens[].name"),
+        ("tokens.name", "tokens[].name"),
+    ],
+)
+def test_explain_takes_a_key_as_it_stands_in_a_file(key: str, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "explain", key]) == 0
+    assert said(capsys).startswith(f"{path}\n")
+
+
+def test_a_sound_file_is_said_to_be_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", "token-of-ci")
+    (folder / "token").write_text("token-of-docs")
+
+    assert main(["config", "check", "trunkline.yaml"]) == 0
+    assert said(capsys) == "trunkline.yaml: no problem found\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["explain", "listen.prot"], "did you mean listen.port?"),
+        (["explain", "zzz"], "shows all keys"),
+        (["show", "broken.yaml"], "did you mean `command`?"),
+        (["show", "gone.json"], "gone.json: cannot be read"),
+    ],
+)
+def test_a_mistake_is_said_on_stderr(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", *arguments]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_no_secret_is_ever_printed() -> None:
+    assert [path.name for path in GOLDEN.glob("*.txt") if "hunter2" in path.read_text("utf-8")] == []
+    assert "hunter2" in (GOLDEN / "mcp.json").read_text("utf-8")
