@@ -7,7 +7,7 @@ import pytest
 
 from tests.gateway.callers import ALICE, BOB, Caller, until
 from tests.gateway.upstreams import federated, workshop
-from trunkline import Server
+from trunkline import Context, Server
 from trunkline.engine.engine import error_for
 from trunkline.errors import ConfigError, InvalidParams, ParseError, ProtocolError, RemoteError, ResourceNotFound
 from trunkline.gateway import Federation
@@ -375,3 +375,24 @@ async def test_header_parameters_are_known_by_the_names_clients_use():
 def test_two_servers_of_one_name_are_refused():
     with pytest.raises(ConfigError, match="'a'"):
         Federation([Entry("a", "stdio"), Entry("a", "stdio")])
+
+
+async def test_the_state_of_one_upstream_is_not_told_to_another_that_has_the_resource_by_now():
+    first, second = Server("first"), Server("second")
+
+    async def secret(context: Context) -> str:
+        return str((await context.elicit("Whose?")).action)
+
+    first.resource("shared://secret")(secret)
+    second.resource("shared://other")(secret)
+    async with federated({"first": first, "second": second}) as (federation, engine, _):
+        caller = Caller(engine, capabilities={"elicitation": {}})
+        await caller.request("resources/list")
+        asked = await caller.once("resources/read", {"uri": "shared://secret"})
+        assert asked["resultType"] == "input_required"
+        first.remove_resource("shared://secret")
+        second.resource("shared://secret")(secret)
+        await until(lambda: federation.catalog.locate("shared://secret").upstream == "second")
+        again = {"requestState": asked["requestState"], "inputResponses": {"elicit-1": {"action": "accept"}}}
+        with pytest.raises(InvalidParams, match="another upstream"):
+            await caller.once("resources/read", {"uri": "shared://secret", **again})

@@ -32,7 +32,8 @@ class Replay(msgspec.Struct):
     """What a function was told and computed in earlier rounds.
 
     `chain` names this call over all its rounds: the root of its idempotency keys. `upstream` is a gateway's: the state
-    the upstream wants echoed. `held` is a gateway's too: the upstream call that is kept open for the answers.
+    the upstream wants echoed. `held` is a gateway's too: the upstream call that is kept open for the answers. `asker`
+    is whose state and call these are.
     """
 
     chain: str
@@ -41,6 +42,7 @@ class Replay(msgspec.Struct):
     steps: dict[str, object] = {}
     upstream: str | None = None
     held: str | None = None
+    asker: str | None = None
 
 
 _decode_replay = msgspec.json.Decoder(Replay).decode

@@ -13,6 +13,7 @@ from functools import partial
 
 from trunkline.client.channel import OnRequest
 from trunkline.client.peer import Notification, Peer
+from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.errors import (
@@ -193,6 +194,9 @@ class Upstream:
 
         Raises `UpstreamUnavailable`, and `RemoteError` for the upstream's own errors.
         """
+        if context.replay is not None and context.replay.asker not in (None, self.name):
+            # What one upstream asked and wants echoed is not for another that is asked for the same name by now.
+            raise InvalidParams("Invalid params: requestState belongs to another upstream; send the request without it")
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         try:
             if context.replay is not None and context.replay.held is not None:
@@ -204,6 +208,10 @@ class Upstream:
             if needed(context):
                 return await self._holding.begin(context, patience, partial(self._in_session, params))
             return await self._in_session(params, Relay(context, patience=patience))
+        except rounds.InputRequired:
+            if context.replay is not None:
+                context.replay.asker = self.name
+            raise
         except RemoteError as error:
             self._mask.hide(error)
             raise from_remote(self.name, context.method, uri, error) from error
