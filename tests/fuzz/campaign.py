@@ -71,6 +71,10 @@ class Campaign:
             else:
                 answers = await other.play(case)
             faults = [fault for answer in answers for fault in self._judge(case, answer)]
+            for answer in answers:
+                # An input may be a good `initialize`; what it began is ended, so that memory shows leaks alone.
+                if "mcp-session-id" in answer.headers:
+                    await self._close_session(own, [("Mcp-Session-Id", answer.headers["mcp-session-id"])])
         except (Hang, OSError, ValueError, EOFError) as error:
             faults = [f"{type(error).__name__}: {error}"]
         self.faults += [f"input {self._seed}/{number} ({case.kind}): {fault}" for fault in faults]
