@@ -99,3 +99,9 @@ def test_no_token_is_kept_or_shown() -> None:
 
     assert repr(tokens) == "StaticTokens(1 tokens)"
     assert "for-alice" not in repr(vars(tokens))
+
+
+def test_the_facts_of_a_request_do_not_show_its_credentials() -> None:
+    facts = RequestFacts("POST", "http://localhost/mcp", {b"authorization": b"Bearer hunter2"}, b'{"a": "hunter2"}')
+
+    assert "hunter2" not in repr(facts)

@@ -6,10 +6,10 @@ import pytest
 
 from tests.engine.conftest import Recorder
 from trunkline.engine.context import ROOTS, Context, elicitation, sampling
-from trunkline.engine.doors import Result
+from trunkline.engine.doors import Extension, Result
 from trunkline.engine.engine import Engine
 from trunkline.engine.principal import Principal
-from trunkline.errors import InvalidParams, MissingCapability
+from trunkline.errors import InternalError, InvalidParams, MissingCapability
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 ALICE = {"action": "accept", "content": {"name": "Alice"}}
@@ -208,3 +208,10 @@ async def test_an_author_s_except_does_not_swallow_a_question(engine_of: EngineO
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
 async def test_asking_nothing_answers_nothing(request_of: RequestOf, revision: str) -> None:
     assert await request_of(revision=revision, exchange=Recorder(interactive=True)).ask({}) == {}
+
+
+async def test_where_the_protocol_has_no_rounds_none_is_begun(engine_of: EngineOf, request_of: RequestOf) -> None:
+    engine = engine_of(greet, extensions=[Extension("example.com/greeting", methods={"greeting/ask": greet})])
+
+    with pytest.raises(InternalError):
+        await engine.handle(request_of("greeting/ask"))

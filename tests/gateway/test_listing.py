@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.gateway.listing import IDENTITY, KINDS, MEMBERS, listed
+from trunkline.protocol import json
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -103,3 +104,10 @@ def test_no_schema_breaks_a_list(found):
     tools = [{"name": f"t{index}", "inputSchema": schema} for index, schema in enumerate(found)]
     good = {"name": "good", "inputSchema": {"type": "object"}}
     assert good in listed("tools", [{"tools": [*tools, good]}]).items
+
+
+@pytest.mark.parametrize(("written", "kept"), [("1e999", 2**53), ("-1e999", 0), ("0.5", 0), ("-3", 0)])
+def test_a_time_to_live_of_any_number_is_bounded(written, kept):
+    page = json.parse(f'{{"tools": [], "ttlMs": {written}}}')
+
+    assert listed("tools", [page]).ttl_ms == kept

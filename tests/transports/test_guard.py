@@ -66,6 +66,7 @@ class TestOrigin:
             "https://evil.example.com",
             "null",
             "http://localhost.evil.com",
+            "http://localhost:80@evil.example.com",
             "localhost",
             "file://localhost",
             "http://[",

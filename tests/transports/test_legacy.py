@@ -1,6 +1,7 @@
 """Legacy Streamable HTTP on a real socket."""
 
 import asyncio
+from collections.abc import Sequence
 
 import aiohttp
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.transports.fixture import INITIALIZED, Stage, application_of, call, initialize, request
 from tests.transports.test_duplex import words
 from tests.transports.web import Events, Web, served
+from trunkline.engine.context import Context
 from trunkline.engine.doors import Change
 from trunkline.engine.memory import MemoryEvents
 from trunkline.protocol import json, messages, sse
@@ -343,6 +345,20 @@ class TestListening:
         await web.post(request(1, "resources/subscribe", {"uri": "test://a"}))
         stage.publish(Change("resource", uri="test://a"))
         assert (await Events(await web.get()).message())["params"] == {"uri": "test://a"}
+
+    async def test_two_subscriptions_at_once_end_with_one_unsubscription(self, web: Web, stage: Stage) -> None:
+        follow = stage.follow
+
+        async def slow(context: Context, uris: Sequence[str]) -> None:
+            await asyncio.sleep(0.1)
+            await follow(context, uris)
+
+        stage.follow = slow  # type: ignore[method-assign]
+        await web.begin()
+        wanted = {"uri": "test://a"}
+        await asyncio.gather(*(web.post(request(id, "resources/subscribe", wanted)) for id in (1, 2)))
+        await web.post(request(3, "resources/unsubscribe", wanted))
+        assert stage.followed == []
 
     async def test_a_client_that_was_given_up_on_gets_what_was_left_and_goes_on(
         self, web: Web, stage: Stage, application: Application, monkeypatch: pytest.MonkeyPatch

@@ -125,6 +125,10 @@ class RequestFacts(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     body: bytes
 
+    def __repr__(self) -> str:
+        # Headers hold credentials, the body arguments.
+        return f"RequestFacts({self.method} {self.url})"
+
 
 class Authenticator(Protocol):
     """Facts of a request in, a principal out; or `Unauthenticated` or `Forbidden` with the headers to answer with."""

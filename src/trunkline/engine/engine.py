@@ -98,6 +98,9 @@ class Engine:
         try:
             result = await self._chain(context)
         except rounds.InputRequired as signal:
+            if method not in INPUT_METHODS:
+                logger.error("asked for input where the protocol has no rounds for it", extra={"method": method})
+                raise InternalError from None
             result = self._input_required(context, signal)
         except ProtocolError:
             raise

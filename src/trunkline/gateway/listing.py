@@ -108,7 +108,7 @@ def listed(kind: Kind, pages: Iterable[Mapping[str, object]], admits: Callable[[
 def _hints(page: Mapping[str, object]) -> tuple[int | None, bool]:
     """`ttlMs` and whether the scope is private (utilities/caching); a negative time counts as 0."""
     ttl = json.number(page.get("ttlMs"))
-    return (None if ttl is None else max(0, int(min(ttl, 2**53)))), page.get("cacheScope") == "private"
+    return (None if ttl is None else int(min(max(ttl, 0), 2**53))), page.get("cacheScope") == "private"
 
 
 def _checked(kind: Kind, member: object) -> tuple[Item, str]:

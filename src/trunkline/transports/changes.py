@@ -71,8 +71,8 @@ class Changes:
         if uri in filter.uris:
             return
         await self._application.engine.provider.follow(context, [uri])
-        if self._closed:
-            # The session ended meanwhile: what was begun for it ends as well.
+        if self._closed or uri in self._subscription.filter.uris:
+            # The session ended meanwhile, or asked twice at once: what is unfollowed once is followed once.
             await self._application.engine.provider.unfollow(context, [uri])
             return
         self._application.hub.change(self._subscription, Filter(filter.kinds, self._subscription.filter.uris | {uri}))

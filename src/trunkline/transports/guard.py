@@ -116,6 +116,9 @@ def _is_loopback(origin: str) -> bool:
     except ValueError:
         return False
     # The parser drops tabs and line ends, so what it understands need not be what was sent.
+    # Nor does a browser write user information, with which a foreign host looks like a port of ours.
+    if "@" in parts.netloc:
+        return False
     return origin.isprintable() and parts.scheme in ("http", "https") and _bare_host(parts.netloc) in _LOOPBACK
 
 
