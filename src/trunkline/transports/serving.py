@@ -15,7 +15,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from trunkline.errors import ConfigError
-from trunkline.transports.http import HTTPTransport
+from trunkline.runtime.application import Application
+from trunkline.transports.asgi import ASGIApp
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ def url_of(listener: socket.socket, path: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: HTTPTransport, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
     """Serve `app` on a bound socket while the block runs; the task ends when a signal asked the server to stop.
 
     Open streams then end as their protocol says, and calls get `DRAIN` seconds.
@@ -101,7 +102,11 @@ async def serving(app: HTTPTransport, listener: socket.socket) -> AsyncIterator[
 
     async def shutdown(sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits for its connections before it tells the application to stop, so streams would never end.
-        draining = asyncio.create_task(app.application.inflight.drain(DRAIN))
+        application = getattr(app, "application", None)
+        if not isinstance(application, Application):
+            await close_connections(sockets)
+            return
+        draining = asyncio.create_task(application.inflight.drain(DRAIN))
         await close_connections(sockets)
         draining.cancel()
 
