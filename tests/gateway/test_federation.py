@@ -208,7 +208,8 @@ async def test_what_the_caller_cancels_is_cancelled_at_the_upstream(legacy):
 
 
 async def test_a_shared_legacy_process_is_offered_nothing():
-    async with federated(shops(), legacy=("east", "west"), shared=True) as (_, engine, local):
+    entries = [Entry(name, "stdio", command="x") for name in shops()]
+    async with federated(shops(), legacy=("east", "west"), shared=True, entries=entries) as (_, engine, local):
         caller = Caller(engine, "2025-11-25", capabilities=ABLE, answers=ANSWERS)
         result = await caller.call("east__whoami")
         assert result["structuredContent"]["capabilities"] == []

@@ -249,3 +249,27 @@ async def test_a_client_that_cannot_answer_is_not_asked():
     async with behind(asker()) as (_, engine):
         with pytest.raises(RemoteError, match="not declared"):
             await Caller(engine).call("up__greet")
+
+
+async def test_a_session_logs_at_the_finest_level_its_calls_want():
+    server = Server("up")
+    gate = asyncio.Event()
+
+    @server.tool
+    async def wait(context: Context) -> str:
+        await gate.wait()
+        await context.log("debug", "fine")
+        await context.log("error", "coarse")
+        return "done"
+
+    async with behind(server) as (_, engine):
+        coarse, fine = (Caller(engine, "2025-11-25", log=level) for level in ("error", "debug"))
+        calls = [asyncio.create_task(coarse.call("up__wait"))]
+        await asyncio.sleep(0.05)
+        calls.append(asyncio.create_task(fine.call("up__wait")))
+        await asyncio.sleep(0.05)
+        gate.set()
+        await asyncio.gather(*calls)
+        heard = [[one["params"]["data"] for one in caller.heard] for caller in (coarse, fine)]
+        assert "fine" in heard[1]
+        assert "fine" not in heard[0]

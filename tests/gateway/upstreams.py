@@ -37,7 +37,7 @@ class Local:
 
         era = "legacy" if call.entry.name in self.legacy else "modern"
         greeting = Greeting({"name": "gateway", "version": "0"}, dict(call.capabilities))
-        approach = Approach(greeting, EraMemory(), on_request=call.on_request, era=era)
+        approach = Approach(greeting, EraMemory(), on_request=call.on_request, on_event=call.on_event, era=era)
         connection = Connection(await meet_duplex(link, call.entry.name, approach), self.shared)
         self.made.append(connection)
         return connection

@@ -85,6 +85,16 @@ def test_a_command_may_be_a_list() -> None:
     assert one(command=["npx", "-y", "x"], args=["z"]) == Entry("s", "stdio", "npx", ("-y", "x", "z"))
 
 
+def test_our_own_member_says_how_processes_are_shared() -> None:
+    entry = one(command="x", trunkline={"processes": "per-session"})
+
+    assert (entry.processes, entry.extra) == ("per-session", {})
+    assert one(command="x").processes == "shared"
+    for wrong in ({"processes": "each"}, {"process": "shared"}, "per-session"):
+        text = json.dumps({"mcpServers": {"s": {"command": "x", "trunkline": wrong}}})
+        assert "per-session" in complaint(text)
+
+
 def test_null_counts_as_absent_and_unknown_members_are_kept_as_they_are() -> None:
     entry = one(command="x", url=None, headers=None, future={"a": [1, None]}, other=None)
 

@@ -49,6 +49,13 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deny: Annotated[
         tuple[str, ...], Meta(description="The tools to hide; wins over `allow`.", examples=[["git_push*"]])
     ] = ()
+    processes: Annotated[
+        Literal["shared", "per-session"],
+        Meta(
+            description="One process for all callers, or one for each: for servers that ask or keep state.",
+            examples=["per-session"],
+        ),
+    ] = "shared"
     startup_timeout: Annotated[
         Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
     ] = None

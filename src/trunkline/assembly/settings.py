@@ -198,6 +198,7 @@ def _spelled(settings: ServerSettings) -> dict[str, object]:
         "startup_timeout_sec": settings.startup_timeout,
         "tool_timeout_sec": settings.request_timeout,
         "title": settings.title,
+        "trunkline": {"processes": settings.processes},
         "description": settings.description,
     }
     return raw

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from trunkline.client.channel import Link, OnRequest
+from trunkline.client.channel import Link, OnNotification, OnRequest
 from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
 from trunkline.client.peer import Greeting, Peer
 from trunkline.errors import TransportError
@@ -64,12 +64,14 @@ class Call:
         capabilities: what the upstream is told its client can do.
         hear: takes what its process writes beside its messages.
         on_request: answers server-to-client requests that belong to no request.
+        on_event: takes notifications that belong to none; by default log messages are heard like the rest.
     """
 
     entry: Entry
     capabilities: Mapping[str, object] = field(default_factory=dict)
     hear: Hear = lambda line: None
     on_request: OnRequest | None = None
+    on_event: OnNotification | None = None
 
 
 Dial = Callable[[Call], Awaitable[Connection]]
@@ -100,7 +102,7 @@ class Dialler:
             memory=self._memory,
             on_request=call.on_request,
             timeout=call.entry.startup_timeout or self._timeout,
-            on_event=partial(_overhear, call.hear),
+            on_event=call.on_event or partial(_overhear, call.hear),
             era=self._era,
         )
         if call.entry.transport == "stdio":
@@ -134,7 +136,7 @@ class Dialler:
 
         peer = await meet_duplex(link, entry.name, approach, on_garbage=garbage)
         # A server that does not survive the probe is started again: the last link is the one that counts.
-        return Connection(cast("Peer", peer), shared=True, ended=made[-1].ended)
+        return Connection(cast("Peer", peer), shared=entry.processes == "shared", ended=made[-1].ended)
 
     async def _reach(self, entry: Entry, approach: Approach) -> Connection:
         from trunkline.client.http import new_session

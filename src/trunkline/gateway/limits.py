@@ -19,7 +19,8 @@ class Limits(msgspec.Struct, frozen=True):
         held, held_each, held_seconds: calls kept open at a legacy upstream while a modern client's person thinks: in
             all, for each caller, and for how long between two rounds.
         drain: calls in flight may take so long once it is changed or removed; the entry's `drain_timeout` goes before.
-        sessions, session_idle: callers' sessions kept at a legacy upstream, and how long an unused one.
+        sessions, processes, session_idle: callers' sessions kept at an upstream, at one where each is a process of its
+            own, and how long an unused one.
     """
 
     start: float = 30.0
@@ -32,4 +33,5 @@ class Limits(msgspec.Struct, frozen=True):
     held_seconds: float = 600.0
     drain: float = 30.0
     sessions: int = 256
+    processes: int = 16
     session_idle: float = 600.0

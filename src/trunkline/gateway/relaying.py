@@ -19,6 +19,7 @@ from trunkline.protocol.messages import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
     LOG_LEVEL_KEY,
+    SERVER_INFO_KEY,
     VERSION_KEY,
     notification,
 )
@@ -33,6 +34,17 @@ CARRIED = {
     "roots/list": "roots",
 }
 """What an upstream may ask a client for, and the capability that stands for it."""
+
+EVERYTHING: Mapping[str, object] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
+"""What is offered where an upstream is only asked for its lists: some leave out the tools a client cannot serve."""
+
+_REQUIRED: dict[str, tuple[str, type]] = {
+    "tools/call": ("content", list),
+    "resources/read": ("contents", list),
+    "prompts/get": ("messages", list),
+    "completion/complete": ("completion", dict),
+}
+"""The member without which a result breaks the client that reads it."""
 
 _APPS = "io.modelcontextprotocol/ui"
 """The one extension that needs nothing of the gateway: its data are tools, resources and `_meta`."""
@@ -178,6 +190,20 @@ class Relay:
             if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta
+
+
+def checked(method: str, result: Result) -> Result:
+    """A result a client can use. Raises `InvalidAnswer` for one that breaks whoever reads it."""
+    member, type_ = _REQUIRED[method]
+    if not isinstance(result.get(member), type_):
+        if method != "tools/call" or member in result:
+            raise InvalidAnswer(f"its result has no {member!r} that can be used")
+        result = {**result, member: []}
+    meta = result.get("_meta")
+    if isinstance(meta, dict) and SERVER_INFO_KEY in meta:
+        # Who answers on our hop is the gateway; the engine says so.
+        result = {**result, "_meta": {key: value for key, value in meta.items() if key != SERVER_INFO_KEY}}
+    return result
 
 
 def log_line(params: Mapping[str, object]) -> str:

@@ -1,6 +1,6 @@
-"""The sessions of one legacy upstream, one for each caller.
+"""The sessions of one upstream, one for each caller.
 
-What it is for: what a legacy upstream keeps between requests belongs to one (principal, capability set).
+What it is for: what an upstream keeps between requests belongs to one (principal, capability set).
 What may live here: opening lazily, sharing among one caller's requests, closing when idle, re-making when lost.
 What may not: what travels over a session.
 """
@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from trunkline.client.channel import OnRequest
 from trunkline.engine.context import Context
 from trunkline.errors import MethodNotFound
 from trunkline.gateway.dialling import Connection
 from trunkline.gateway.failures import unavailable
 from trunkline.gateway.relaying import Relay, offered
 from trunkline.protocol import json
+from trunkline.protocol.revisions import LOG_LEVELS
 
-Open = Callable[[Mapping[str, object], OnRequest], Awaitable[Connection]]
-"""Makes a connection that offers these capabilities and answers requests outside of any call by this handler."""
+Open = Callable[["Session"], Awaitable[Connection]]
+"""Makes the connection of a session."""
 
 Key = tuple[str, bytes]
 
@@ -37,6 +37,12 @@ class Session:
         self.relays: list[Relay] = []
         self.timer: asyncio.TimerHandle | None = None
 
+    @property
+    def wanted(self) -> str | None:
+        """The log level that suits all its calls: each leaves out what is finer than its own."""
+        levels = [relay.context.log_level for relay in self.relays if relay.context.log_level is not None]
+        return min(levels, key=LOG_LEVELS.index, default=None)
+
     async def answer(self, method: str, params: dict[str, object]) -> dict[str, object]:
         """Answer a request that came outside of any call, as all do on stdio and HTTP+SSE.
 
@@ -47,6 +53,14 @@ class Session:
         if relay is None:
             raise MethodNotFound(f"No request is running that {method} could belong to")
         return await relay.on_request(method, params)
+
+    async def hear(self, method: str, params: dict[str, object]) -> bool:
+        """Take what came outside of any call; False for a log message while no call is running."""
+        if method != "notifications/message":
+            return True
+        if self.relays:
+            await self.relays[-1].on_notification(method, params)
+        return bool(self.relays)
 
 
 class Sessions:
@@ -87,7 +101,7 @@ class Sessions:
         """The connection of a leased session, made once for all who wait for it. Raises what connecting raises."""
         async with session.lock:
             if session.connection is None:
-                session.connection = await self._open(session.capabilities, session.answer)
+                session.connection = await self._open(session)
                 session.level = None
             return session.connection
 

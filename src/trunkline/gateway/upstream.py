@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from trunkline.client.channel import OnRequest
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
@@ -24,7 +23,7 @@ from trunkline.errors import (
     TrunklineError,
     UpstreamUnavailable,
 )
-from trunkline.gateway import following, shelf
+from trunkline.gateway import following, relaying, shelf
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
@@ -39,17 +38,8 @@ from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff, Status, Supervised
 from trunkline.portable.model import Entry
-from trunkline.protocol.messages import SERVER_INFO_KEY
 
 _log = logging.getLogger("trunkline.gateway")
-
-_REQUIRED: dict[str, tuple[str, type]] = {
-    "tools/call": ("content", list),
-    "resources/read": ("contents", list),
-    "prompts/get": ("messages", list),
-    "completion/complete": ("completion", dict),
-}
-"""The member without which a result breaks the client that reads it."""
 
 _PACE = 1.0
 """Seconds between two readings of lists that an upstream says have changed; it may say so as often as it likes."""
@@ -85,7 +75,8 @@ class Upstream:
         self._users = 0
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
-        self._sessions = Sessions(self.name, self._open, limit=limits.sessions, idle=limits.session_idle)
+        room = limits.processes if entry.transport == "stdio" else limits.sessions
+        self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle)
         self._holding = Holding(self.name, limits)
         self._learning: asyncio.Task[None] | None = None
         self._learn_again = False
@@ -201,11 +192,12 @@ class Upstream:
         try:
             if context.replay is not None and context.replay.held is not None:
                 return await self._holding.resume(context, context.replay.held)
-            if connection.shared or connection.peer.era == "modern":
+            modern = connection.peer.era == "modern"
+            if connection.shared or (modern and self.entry.transport != "stdio"):
                 relay = Relay(context, overheard=self._hear if connection.shared else None)
                 return await self._send(connection.peer, relay, params)
             patience = Patience(self._idle, self._total(context))
-            if needed(context):
+            if needed(context) and not modern:
                 return await self._holding.begin(context, patience, partial(self._in_session, params))
             return await self._in_session(params, Relay(context, patience=patience))
         except rounds.InputRequired:
@@ -251,7 +243,7 @@ class Upstream:
     async def _over(
         self, session: Session, connection: Connection, relay: Relay, params: Mapping[str, object]
     ) -> Result:
-        await self._set_level(session, connection.peer, relay.context)
+        await self._set_level(session, connection.peer)
         return await self._send(connection.peer, relay, params)
 
     async def _send(self, peer: Peer, relay: Relay, given: Mapping[str, object]) -> Result:
@@ -261,7 +253,7 @@ class Upstream:
             result = await self._exchange(peer, relay, params)
             kind = result.get("resultType", "complete")
             if kind == "complete":
-                return self._checked(context.method, result)
+                return relaying.checked(context.method, result)
             if kind != "input_required" or peer.era != "modern":
                 raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, which was not asked for")
             params = await relay.answers(result, params)
@@ -282,27 +274,15 @@ class Upstream:
     def _idle(self) -> float:
         return self.entry.request_timeout or self._limits.idle
 
-    def _checked(self, method: str, result: Result) -> Result:
-        member, type_ = _REQUIRED[method]
-        if not isinstance(result.get(member), type_):
-            if method != "tools/call" or member in result:
-                raise InvalidAnswer(f"its result has no {member!r} that can be used")
-            result = {**result, member: []}
-        meta = result.get("_meta")
-        if isinstance(meta, dict) and SERVER_INFO_KEY in meta:
-            # Who answers on our hop is the gateway; the engine says so.
-            result = {**result, "_meta": {key: value for key, value in meta.items() if key != SERVER_INFO_KEY}}
-        return result
-
     def _total(self, context: Context) -> float:
         if context.deadline is None:
             return self._limits.total
         return max(0.0, min(self._limits.total, context.deadline - time.monotonic()))
 
-    async def _set_level(self, session: Session, peer: Peer, context: Context) -> None:
+    async def _set_level(self, session: Session, peer: Peer) -> None:
         """Tell a legacy upstream the caller's log level, when it changed and there is anyone to tell."""
-        level = context.log_level
-        if level is not None and level != session.level and "logging" in peer.capabilities:
+        level = session.wanted if peer.era == "legacy" and "logging" in peer.capabilities else None
+        if level is not None and level != session.level:
             await peer.request("logging/setLevel", {"level": level}, timeout=self._limits.listing)
             session.level = level
 
@@ -311,13 +291,18 @@ class Upstream:
     async def _connect(self) -> Connection:
         """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
         try:
-            return await self._dial(Call(self.entry, hear=self._hear))
+            together = self.entry.transport == "stdio" and self.entry.processes == "shared"
+            return await self._dial(Call(self.entry, {} if together else relaying.EVERYTHING, self._hear))
         except TrunklineError as error:
             self._mask.hide(error)
             raise
 
-    async def _open(self, capabilities: Mapping[str, object], on_request: OnRequest) -> Connection:
-        return await self._dial(Call(self.entry, capabilities, self._hear, on_request))
+    async def _open(self, session: Session) -> Connection:
+        async def hear(method: str, params: dict[str, object]) -> None:
+            if not await session.hear(method, params):
+                self._hear(relaying.log_line(params))
+
+        return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear))
 
     def _hear(self, line: str) -> None:
         self._supervised.hear(self._mask.text(line))

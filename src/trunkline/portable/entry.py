@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
-from trunkline.portable.model import Entry, Transport
+from trunkline.portable.model import Entry, Processes, Transport
 from trunkline.portable.place import Place, kind
 
 COMMAND = ("command", "cmd")
@@ -98,8 +98,22 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         request_timeout=request,
         title=fields.text("title"),
         description=fields.text("description"),
+        processes=_processes(fields),
         extra=fields.rest,
     )
+
+
+def _processes(fields: Fields) -> Processes:
+    """Our own member in files that many clients read: `"trunkline": {"processes": "per-session"}`."""
+    ours, place = fields.take("trunkline")
+    if ours is None:
+        return "shared"
+    if not isinstance(ours, dict) or not ours.keys() <= {"processes"}:
+        raise place.fault('takes one member, `processes`, which is "shared" or "per-session"')
+    word = ours.get("processes", "shared")
+    if word != "shared" and word != "per-session":
+        raise place.at("processes").fault('is neither "shared" nor "per-session"')
+    return "per-session" if word == "per-session" else "shared"
 
 
 def _command(fields: Fields) -> tuple[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Transport = Literal["stdio", "http", "sse"]
+Processes = Literal["shared", "per-session"]
 Format = Literal["mcpServers", "servers", "context_servers", "root", "list"]
 InputType = Literal["promptString", "pickString"]
 
@@ -32,6 +33,7 @@ class Entry:
         startup_timeout, request_timeout: seconds; None leaves them to the reader.
         drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
+        processes: a started server's: one `shared` by all callers, or one for each of them (`per-session`).
         extra: members this model has no field for, as they were read.
         secret_values: filled by `resolve`: values no log may show.
 
@@ -56,6 +58,7 @@ class Entry:
     drain_timeout: float | None = None
     title: str | None = None
     description: str | None = None
+    processes: Processes = "shared"
     extra: Mapping[str, object] = field(default_factory=dict)
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 
