@@ -273,3 +273,19 @@ def chunks(body: bytes) -> AsyncIterator[bytes]:
             yield body[place : place + 100]
 
     return parts()
+
+
+class TestUploads:
+    @pytest.mark.parametrize("sent", [b"", b'{"jsonrpc"'])
+    async def test_a_body_that_does_not_arrive_is_not_waited_for(
+        self, sent: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inflight, "PERIOD", 0.02)
+        async with served(HTTPTransport(application_of(Stage()), limits=Limits(upload=0.05))) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: {BOTH}\r\n"
+            writer.write(head.encode() + b"Content-Length: 100\r\n\r\n" + sent)
+            try:
+                assert await asyncio.wait_for(reader.readline(), 5) == b"HTTP/1.1 408 Request Timeout\r\n"
+            finally:
+                writer.close()

@@ -75,7 +75,7 @@ class Guard:
             return f"{self._public[0]}://{self._public[1]}{self._public[2]}{path}"
         scheme = scope.get("scheme", "http")
         host = headers.get(b"host", b"localhost").decode("latin-1")
-        if self._from_proxy(scope):
+        if self._proxies and self._from_proxy(scope):
             scheme = _first(headers, b"x-forwarded-proto") or scheme
             host = _first(headers, b"x-forwarded-host") or host
         return f"{scheme}://{host}{path}"
@@ -101,7 +101,7 @@ class Guard:
 
     def _from_proxy(self, scope: Scope) -> bool:
         client = scope.get("client")
-        if not client or not self._proxies:
+        if not client:
             return False
         try:
             address = ip_address(client[0])

@@ -5,13 +5,15 @@ What may live here: what every HTTP request passes before `modern` or `legacy` a
 What may not: the answers.
 """
 
+import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
+from time import monotonic
 
 from msgspec import UNSET, Struct
 
-from trunkline.engine.doors import Authenticator, RequestFacts
-from trunkline.engine.principal import ANONYMOUS, Principal
+from trunkline.engine.doors import RequestFacts
+from trunkline.engine.principal import ANONYMOUS
 from trunkline.errors import InvalidRequest, ProtocolError, Refused, Unauthenticated
 from trunkline.protocol import messages
 from trunkline.protocol.headers import accepts_both, read
@@ -25,6 +27,7 @@ from trunkline.transports.legacy import Legacy
 from trunkline.transports.sessions import SessionLimits
 
 _MODERN = frozenset(name.encode() for name in MODERN)
+_CLOSE = (("Connection", "close"),)
 _ALLOW = (("Allow", "POST, GET, DELETE, OPTIONS"),)
 
 
@@ -32,9 +35,37 @@ class Limits(Struct, frozen=True):
     """Bounds of what the endpoint takes in.
 
     body: bytes of one request body.
+    upload: seconds a request body may take to arrive.
     """
 
     body: int = 4 * 1024 * 1024
+    upload: float = 30.0
+
+
+class Arrival:
+    """A request body on its way; a client that stalls is not waited for."""
+
+    __slots__ = ("born", "limit", "stalled", "task")
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.born = monotonic()
+        self.stalled = False
+        self.task = asyncio.current_task()
+
+    def sweep(self, now: float) -> None:
+        """Give up on a body that takes too long."""
+        if now - self.born > self.limit:
+            self.stop()
+
+    def drain(self) -> None:
+        """A request that has begun to arrive is still served."""
+
+    def stop(self) -> None:
+        """Stop waiting."""
+        if self.task is not None and not self.stalled:
+            self.stalled = True
+            self.task.cancel()
 
 
 class HTTPTransport:
@@ -91,12 +122,13 @@ class HTTPTransport:
         refusal = _media_types(headers.get(b"content-type", b""), headers.get(b"accept", b""))
         if refusal is not None:
             raise Refused(*refusal)
-        body = await read_body(receive, headers.get(b"content-length"), self._limits.body)
+        body = await self._body(headers, receive)
         if body is None:
             return
         principal = ANONYMOUS
         if self.application.authenticator is not None:
-            principal = await self._authenticate(self.application.authenticator, scope, headers, body)
+            facts = RequestFacts("POST", self._guard.external_url(scope, headers), headers, body)
+            principal = await self.application.authenticator.authenticate(facts)
         if not self.application.started:
             await self.application.start()
         try:
@@ -116,6 +148,19 @@ class HTTPTransport:
         except ProtocolError as error:
             raise error if message.method is UNSET else messages.identified(error, message.id) from None
 
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
+        arrival = Arrival(self._limits.upload)
+        self.application.inflight.enter(arrival)
+        try:
+            return await read_body(receive, headers.get(b"content-length"), self._limits.body)
+        except asyncio.CancelledError:
+            if not arrival.stalled or arrival.task is None:
+                raise
+            arrival.task.uncancel()
+            raise Refused(408, f"The body did not arrive within {self._limits.upload:g} seconds", _CLOSE) from None
+        finally:
+            self.application.inflight.calls.discard(arrival)
+
     async def _not_post(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, extra: Headers
     ) -> None:
@@ -127,19 +172,14 @@ class HTTPTransport:
             raise Refused(405, "The MCP endpoint takes POST, and in legacy sessions GET and DELETE", _ALLOW)
         principal = ANONYMOUS
         if self.application.authenticator is not None:
-            principal = await self._authenticate(self.application.authenticator, scope, headers, b"")
+            facts = RequestFacts(scope["method"], self._guard.external_url(scope, headers), headers, b"")
+            principal = await self.application.authenticator.authenticate(facts)
         if not self.application.started:
             await self.application.start()
         if scope["method"] == "GET":
             await self._legacy.get(headers, principal, receive, send, extra)
         else:
             await self._legacy.delete(headers, principal, send, extra)
-
-    async def _authenticate(
-        self, authenticator: Authenticator, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
-    ) -> Principal:
-        url = self._guard.external_url(scope, headers)
-        return await authenticator.authenticate(RequestFacts(scope["method"], url, headers, body))
 
     def _is_mount_point(self, scope: Scope) -> bool:
         path: str = scope["path"]

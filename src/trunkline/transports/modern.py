@@ -16,14 +16,13 @@ from trunkline.engine.doors import InputRequest
 from trunkline.engine.principal import Principal
 from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, ProtocolError, http_status
 from trunkline.protocol import json, sse
-from trunkline.protocol.headers import check_params
+from trunkline.protocol.headers import HeaderParam, check_params
 from trunkline.protocol.messages import (
     Message,
     Params,
     admit,
     decode_params,
     error_message,
-    result_message,
 )
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import PERIOD
@@ -175,9 +174,12 @@ async def serve(
         if isinstance(exchange, ListenExchange):
             payload = await listen(application, context, exchange)
         else:
-            if method == "tools/call":
-                _check_header_params(application, params, headers)
-            payload = result_message(id, await application.engine.handle(context))
+            if method == "tools/call" and params.name is not UNSET:
+                mirrored = application.engine.provider.header_params(params.name)
+                if mirrored:
+                    _check_header_params(mirrored, params, headers)
+            result = await application.engine.handle(context)
+            payload = json.encode({"jsonrpc": "2.0", "id": id, "result": result})
     except ProtocolError as error:
         status = http_status(error)
         payload = error_message(id, error)
@@ -199,10 +201,5 @@ async def serve(
     await exchange.finish(status, payload)
 
 
-def _check_header_params(application: Application, params: Params, headers: Mapping[bytes, bytes]) -> None:
-    if params.name is UNSET:
-        return
-    mirrored = application.engine.provider.header_params(params.name)
-    if mirrored:
-        arguments = {} if params.arguments is UNSET else json.plain(params.arguments)
-        check_params(mirrored, headers, arguments)
+def _check_header_params(mirrored: tuple[HeaderParam, ...], params: Params, headers: Mapping[bytes, bytes]) -> None:
+    check_params(mirrored, headers, {} if params.arguments is UNSET else json.plain(params.arguments))
