@@ -1,5 +1,7 @@
 """`trunkline.yaml` on the command line: real processes, real output."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +55,25 @@ def test_yaml_is_not_imported_for_who_has_none() -> None:
     code = "import sys, trunkline.cli.up, trunkline.assembly.gateway; sys.exit('yaml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == 0
+
+
+def test_up_follows_its_file_and_reads_it_again_on_sighup(tmp_path: Path) -> None:
+    path = write(tmp_path, SERVERS)
+    up = Up(path)
+    try:
+        up.wait_for(r"try +trunkline")
+        write(tmp_path, SERVERS.replace("weather:", "climate:"))
+        up.wait_for(r"configuration reloaded +added=climate changed= removed=weather")
+        called = run("call", up.url, "climate__forecast", "city=Oslo")
+        write(tmp_path, SERVERS + "listn: {}\n")
+        up.wait_for(r"was not reloaded: .*did you mean `listen`\?")
+        write(tmp_path, SERVERS.replace("weather:", "climate:"))
+        up.wait_for(r"configuration reloaded +added= changed= removed=")
+        os.kill(up.process.pid, signal.SIGHUP)
+        up.wait_for(r"(?s)(configuration reloaded.*){3}")
+        again = run("call", up.url, "climate__forecast", "city=Oslo")
+    finally:
+        code = up.stop()
+
+    assert called.stdout == again.stdout == "Oslo: sun for 1 day\n"
+    assert code == 0

@@ -7,11 +7,13 @@ What may not: serving it, drawing it.
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 
+from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.engine.doors import Authenticator
@@ -20,6 +22,8 @@ from trunkline.gateway import Federation, UpstreamStatus
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import Problem
 from trunkline.runtime.application import Application
+
+_log = logging.getLogger("trunkline.configuration")
 
 _UNSETTLED = frozenset({"starting", "stopped"})
 
@@ -30,8 +34,14 @@ class Gateway:
     Attributes:
         application: what transports serve.
         federation: the provider under it.
-        plan: what it was made of.
+        plan: what it was made of, last.
         name: for people.
+        fault: why a change of the configuration was not taken over; empty when it was.
+        pending: what of it waits for the next start; empty when nothing does.
+
+    Parameters:
+        plan: what to make.
+        authenticator, call_timeout: go before what the configuration says, now and later.
     """
 
     def __init__(
@@ -39,6 +49,11 @@ class Gateway:
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
+        self.fault = ""
+        self.pending = ""
+        self._listen = plan.settings.listen
+        self._authenticator = authenticator
+        self._call_timeout = call_timeout
         self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
         self.application = Application(
             Engine(self.federation, observer=CallLog()),
@@ -58,7 +73,33 @@ class Gateway:
             UpstreamStatus(problem.server or "(the file)", "", "failed", self._read_at, error=problem.message)
             for problem in self.problems
         ]
+        for state, said in (("failed", self.fault), ("restart_needed", self.pending)):
+            if said:
+                broken.append(UpstreamStatus("(configuration)", "", state, self._read_at, error=said))
         return [*self.federation.statuses(), *broken]
+
+    def apply(self, plan: Plan) -> None:
+        """Become what a plan says, in one step and without dropping a call. Raises `ConfigError`, changing nothing."""
+        before = {entry.name: entry for entry in self.plan.entries}
+        after = {entry.name: entry for entry in plan.entries}
+        self.federation.replace(plan.entries)
+        self.plan = plan
+        self.application.authenticator = self._authenticator or plan.tokens
+        self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
+        moved = [
+            name
+            for name in Listen.__struct_fields__
+            if name != "call_timeout" and getattr(plan.settings.listen, name) != getattr(self._listen, name)
+        ]
+        self.pending = f"changed, and takes effect at the next start: listen.{', listen.'.join(moved)}" if moved else ""
+        self.fault = ""
+        self._read_at = time.time()
+        facts = {
+            "added": sorted(after.keys() - before.keys()),
+            "changed": sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
+            "removed": sorted(before.keys() - after.keys()),
+        }
+        _log.info("configuration reloaded", extra={name: ",".join(servers) for name, servers in facts.items()})
 
     def settled(self) -> bool:
         """Whether every upstream has answered or failed at least once."""
@@ -83,6 +124,7 @@ def read_gateway(
     authenticator: Authenticator | None = None,
     call_timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
+    remembered: Remembered | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -91,10 +133,11 @@ def read_gateway(
         ask: asks the person for an `${input:…}`; each is asked for once.
         authenticator, call_timeout: go before what the file says.
         environment: what `${VAR}` stands for; by default this process's.
+        remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
-    plan = make_plan(path, os.environ if environment is None else environment, Remembered(ask))
+    plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
     return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout)
 
 

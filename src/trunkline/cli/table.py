@@ -32,6 +32,7 @@ _COLOURS = {
     "disabled": "dim",
     "stopping": "dim",
     "stopped": "dim",
+    "restart_needed": "yellow",
 }
 _SETTLED = frozenset({"ready", "failed", "disabled", "backing_off"})
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -62,17 +63,23 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
 
 async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool) -> int:
     from trunkline.assembly.gateway import Gateway, read_gateway
+    from trunkline.assembly.plan import Remembered
+    from trunkline.assembly.reloading import Reloader, reloading
 
+    remembered = Remembered(lambda wanted: _ask(wanted, console))
     gateway: Gateway = read_gateway(
         arguments.target,
-        ask=lambda wanted: _ask(wanted, console),
         authenticator=_authenticator(arguments),
         call_timeout=arguments.call_timeout,
+        remembered=remembered,
     )
+    reloader = Reloader(gateway, os.environ, remembered)
     if arguments.stdio:
-        return await _serve_stdio(gateway.application)
+        async with reloading(reloader):
+            return await _serve_stdio(gateway.application)
     listen = _listen(arguments, gateway.plan.settings.listen)
-    async with _listening(arguments, listen, gateway.application, None) as (url, stopped):
+    serve = _listening(arguments, listen, gateway.application, None)
+    async with serve as (url, stopped), reloading(reloader):
         _warn_if_open(console, listen, gateway.application)
         if live:
             with table.LiveTable(console, url, gateway.statuses, gateway.suggestion):

@@ -11,13 +11,14 @@ from functools import partial
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Change, ChangeKind, Result
-from trunkline.errors import InvalidParams
+from trunkline.errors import InvalidParams, UpstreamUnavailable
 from trunkline.gateway import relaying, rewriting
 from trunkline.gateway.catalog import Catalog, Part, Route, unknown
 from trunkline.gateway.dialling import Dialler
 from trunkline.gateway.failures import unavailable
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import Kind
+from trunkline.gateway.retiring import Retiring
 from trunkline.gateway.upstream import Upstream
 from trunkline.protocol.headers import HeaderParam
 
@@ -74,6 +75,7 @@ class Face:
         self._hidden: frozenset[str] = frozenset()
         self._catalog: Catalog | None = None
         self._tell = {name: partial(self._heard, name) for name in self._upstreams}
+        self._retiring = Retiring(limits.drain)
         self._started = False
 
     # -- what is offered -------------------------------------------------------------------------------------------
@@ -132,19 +134,19 @@ class Face:
 
     async def call_tool(self, context: Context) -> Result:
         """Answer `tools/call`."""
-        route = await self._named("tools", context.params.name)
+        route = await self._named("tools", context.params.name, context)
         result = await self._forward(context, route, name=route.name)
         return rewriting.call_result(result, self._expose(route))
 
     async def get_prompt(self, context: Context) -> Result:
         """Answer `prompts/get`."""
-        route = await self._named("prompts", context.params.name)
+        route = await self._named("prompts", context.params.name, context)
         result = await self._forward(context, route, name=route.name)
         return rewriting.prompt_result(result, self._expose(route))
 
     async def read_resource(self, context: Context) -> Result:
         """Answer `resources/read`."""
-        route = await self._addressed(context.params.uri)
+        route = await self._addressed(context.params.uri, context)
         result = await self._forward(context, route, uri=route.name)
         return rewriting.read_result(result, self._expose(route))
 
@@ -171,7 +173,10 @@ class Face:
         try:
             for uri in uris:
                 route, count = self._followed.get(uri) or (routes[uri], 0)
-                self._upstreams[route.upstream].follow(route.name)
+                upstream = self._upstreams.get(route.upstream)
+                if upstream is None:
+                    raise unknown("resources", uri)
+                upstream.follow(route.name)
                 self._followed[uri] = (route, count + 1)
                 done.append(uri)
         except BaseException:
@@ -185,7 +190,9 @@ class Face:
             route, count = self._followed.pop(uri, (None, 0))
             if route is None:
                 continue
-            self._upstreams[route.upstream].unfollow(route.name)
+            upstream = self._upstreams.get(route.upstream)
+            if upstream is not None:
+                upstream.unfollow(route.name)
             if count > 1:
                 self._followed[uri] = (route, count - 1)
 
@@ -213,8 +220,39 @@ class Face:
         self._started = False
         for upstream in self._upstreams.values():
             upstream.listeners.remove(self._tell[upstream.name])
-        await asyncio.gather(*(upstream.stop() for upstream in self._upstreams.values()))
+        await asyncio.gather(self._retiring.stop(), *(upstream.stop() for upstream in self._upstreams.values()))
         await self._dialler.release()
+
+    def _become(self, upstreams: Mapping[str, Upstream], labels: Mapping[str, str | None]) -> None:
+        """Have these upstreams from now on, in one step: those that go finish their calls, those that come start."""
+        before, catalog = self._upstreams, self.catalog
+        gone = [one for one in before.values() if upstreams.get(one.name) is not one]
+        come = [one for one in upstreams.values() if before.get(one.name) is not one]
+        if list(before) == list(upstreams) and not come:
+            return
+        told, self._tell = self._tell, {name: partial(self._heard, name) for name in upstreams}
+        self._upstreams, self._labels, self._catalog = dict(upstreams), labels, None
+        if not self._started:
+            return
+        for one in before.values():
+            one.listeners.remove(told[one.name])
+        for one in upstreams.values():
+            one.listeners.append(self._tell[one.name])
+        for one in gone:
+            self._retiring.add(one, catalog)
+        for one in come:
+            one.start()
+        self._follow_again({one.name for one in come})
+        for changed in ("tools", "prompts", "resources"):
+            self._publish(Change(changed))
+
+    def _follow_again(self, names: set[str]) -> None:
+        """What clients listen to at a server goes on at the one that took its place; they may have missed something."""
+        for uri, (route, count) in list(self._followed.items()):
+            if route.upstream in names:
+                for _ in range(count):
+                    self._upstreams[route.upstream].follow(route.name)
+                self._publish(Change("resource", uri))
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -237,17 +275,24 @@ class Face:
         params = {**relaying.parameters(context), **own}
         uri = context.params.uri
         called = uri if isinstance(uri, str) and context.method == "resources/read" else None
-        return await self._upstreams[route.upstream].call(context, params, called)
+        holder = self._retiring.holder(context)
+        upstream = self._upstreams[route.upstream] if holder is None else holder[0]
+        upstream.calls += 1
+        try:
+            return await upstream.call(context, params, called)
+        finally:
+            upstream.calls -= 1
 
-    async def _named(self, kind: Kind, name: object) -> Route:
+    async def _named(self, kind: Kind, name: object, context: Context | None = None) -> Route:
         """Whose tool or prompt this is; an upstream that may have it, and was not heard of yet, is waited for."""
         if not isinstance(name, str):
             raise InvalidParams("Invalid params: 'name' is a string")
-        route = self.catalog.find(kind, name)
+        route = self._catalog_of(context).find(kind, name)
         owner = None if route is not None else self.catalog.owner(name)
         if owner is not None:
-            upstream = self._upstreams[owner]
-            await upstream.reach()
+            upstream = await self._reached(owner)
+            if upstream is None:
+                return await self._named(kind, name)
             if upstream.due(kind):
                 await upstream.refresh(kind, self._limits.lists)
             route = self.catalog.find(kind, name)
@@ -257,11 +302,26 @@ class Face:
             raise unknown(kind, name)
         return route
 
-    async def _addressed(self, uri: object) -> Route:
+    async def _reached(self, name: str) -> Upstream | None:
+        """An upstream, once it is connected; None when it was replaced meanwhile."""
+        upstream = self._upstreams[name]
+        try:
+            await upstream.reach()
+        except UpstreamUnavailable:
+            if self._upstreams.get(name) is upstream:
+                raise
+        return upstream if self._upstreams.get(name) is upstream else None
+
+    def _catalog_of(self, context: Context | None) -> Catalog:
+        """The catalog to look in: a call that was held open began in one that may be gone."""
+        holder = self._retiring.holder(context) if context is not None else None
+        return self.catalog if holder is None else holder[1]
+
+    async def _addressed(self, uri: object, context: Context | None = None) -> Route:
         """Where a resource is read."""
         if not isinstance(uri, str):
             raise InvalidParams("Invalid params: 'uri' is a string")
-        route = self.catalog.locate(uri)
+        route = self._catalog_of(context).locate(uri)
         if route is None:
             await self._refresh("resources", "templates")
             route = self.catalog.locate(uri)

@@ -5,6 +5,7 @@ What may live here: ownership. What may not: requests.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from trunkline.errors import ConfigError
 from trunkline.gateway import names
@@ -46,15 +47,13 @@ class Federation(Face):
         backoff: Backoff | None = None,
         dial: Dial | None = None,
     ) -> None:
-        listed = [entry.name for entry in entries]
-        twice = {name for name in listed if listed.count(name) > 1}
-        if twice:
-            raise ConfigError(f"two servers are named {min(twice)!r}: give each its own name")
+        _check_names(entries)
         self._entries = tuple(entries)
         made = info or _INFO
         allowed = limits or Limits()
         dialler = Dialler(made)
-        enabled = [Upstream(entry, dial or dialler, allowed, backoff) for entry in entries if not entry.disabled]
+        self._make = partial(Upstream, dial=dial or dialler, limits=allowed, backoff=backoff)
+        enabled = [self._make(entry) for entry in entries if not entry.disabled]
         super().__init__(
             enabled,
             names.labels(upstream.name for upstream in enabled),
@@ -63,6 +62,24 @@ class Federation(Face):
             limits=allowed,
             dialler=dialler,
         )
+
+    def replace(self, entries: Sequence[Entry]) -> None:
+        """Have these servers from now on, in one step; a server whose entry is the same goes on untouched.
+
+        Calls in flight on a changed or removed server finish on it, for its drain time; who calls now gets the new one.
+        Clients that listen are told that the lists changed. Raises `ConfigError`, changing nothing, when two servers
+        have one name.
+
+            federation.replace([Entry("time", "stdio", command="uvx", args=("mcp-server-time@2",))])
+        """
+        _check_names(entries)
+        upstreams: dict[str, Upstream] = {}
+        for entry in entries:
+            if not entry.disabled:
+                known = self._upstreams.get(entry.name)
+                upstreams[entry.name] = known if known is not None and known.entry == entry else self._make(entry)
+        self._entries = tuple(entries)
+        self._become(upstreams, names.labels(upstreams))
 
     def single(self, name: str) -> Face:
         """A provider over one upstream alone, for a path of its own: its names stay as they are.
@@ -95,3 +112,10 @@ class Federation(Face):
             else UpstreamStatus(entry.name, entry.transport, "disabled", 0.0)
             for entry in self._entries
         ]
+
+
+def _check_names(entries: Sequence[Entry]) -> None:
+    listed = [entry.name for entry in entries]
+    twice = {name for name in listed if listed.count(name) > 1}
+    if twice:
+        raise ConfigError(f"two servers are named {min(twice)!r}: give each its own name")

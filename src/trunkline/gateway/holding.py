@@ -175,6 +175,9 @@ class Holding:
     def __len__(self) -> int:
         return sum(not held.task.done() for held in self._held.values())
 
+    def __contains__(self, handle: str) -> bool:
+        return handle in self._held
+
     async def begin(self, context: Context, patience: Patience, start: Start) -> Result:
         """The first round of a request. Raises `InputRequired` when the upstream asks something."""
         return await self._attend(Held(context, patience, start), context)

@@ -78,6 +78,8 @@ class Upstream:
         room = limits.processes if entry.transport == "stdio" else limits.sessions
         self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle)
         self._holding = Holding(self.name, limits)
+        self.calls = 0
+        """Requests on their way to it and back."""
         self._learning: asyncio.Task[None] | None = None
         self._learn_again = False
         self._supervised: Supervised[Connection] = Supervised(
@@ -121,6 +123,15 @@ class Upstream:
             sessions=len(self._sessions),
             held=len(self._holding),
         )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs, or waits for its next round."""
+        return self.calls > 0 or len(self._holding) > 0
+
+    def holds(self, handle: str) -> bool:
+        """Whether a call waits here for its next round."""
+        return handle in self._holding
 
     # -- lists -----------------------------------------------------------------------------------------------------
 

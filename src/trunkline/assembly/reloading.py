@@ -1,0 +1,150 @@
+"""A changed configuration becomes a changed gateway.
+
+What it is for: files are watched; what they say is checked whole, then applied as a difference, or not at all.
+What may live here: when to look, what may change while running, what is said about it.
+What may not: how upstreams are exchanged (`gateway/`), reading (`plan.py`).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+from trunkline.assembly.gateway import Gateway
+from trunkline.assembly.plan import Plan, Remembered, fill_in
+from trunkline.assembly.serving import guard_of
+from trunkline.assembly.settings import read_settings
+from trunkline.assembly.watching import Watch
+from trunkline.errors import ConfigError
+
+_log = logging.getLogger("trunkline.configuration")
+
+PERIOD = 1.0
+"""Seconds between two looks at the files."""
+
+
+class Reloader:
+    """Keeps a gateway what its configuration says.
+
+    Parameters:
+        gateway: running.
+        environment: what `${VAR}` stands for.
+        remembered: the answers that were given when it started.
+        period: seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        environment: Mapping[str, str],
+        remembered: Remembered,
+        period: float = PERIOD,
+    ) -> None:
+        self._gateway = gateway
+        self._path = gateway.name
+        self._environment = environment
+        self._remembered = remembered
+        self._period = period
+        self._watch = Watch(gateway.plan.files)
+        self._wanted = asyncio.Event()
+        remembered.stop_asking()
+
+    def wake(self) -> None:
+        """Read the configuration now, changed or not."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self._period)
+            try:
+                # Files may lie on a network, and the keyring may be slow.
+                if self._wanted.is_set() or await asyncio.to_thread(self._watch.changed):
+                    self._wanted.clear()
+                    await self.reload()
+            except Exception:
+                _log.exception("the configuration could not be reloaded")
+
+    async def reload(self) -> None:
+        """Read the configuration and apply it, or say why not."""
+        try:
+            plan = await asyncio.to_thread(self._read)
+            if plan is None:
+                # Somebody is still writing: what was read is already out of date.
+                self.wake()
+                await asyncio.sleep(0.05)
+                return
+            self._refuse(plan)
+            self._gateway.apply(plan)
+        except ConfigError as error:
+            self._gateway.fault = f"not reloaded, the former one holds: {error.message}"
+            _log.warning("configuration %s was not reloaded: %s", self._path, error.message)
+
+    def _read(self) -> Plan | None:
+        """The plan of what the files say now; None when they changed meanwhile."""
+        files = {Path(self._path)}
+        first = Watch(files)
+        self._watch = first
+        settings = read_settings(self._path)
+        self._watch = first = Watch({*files, *settings.includes})
+        if settings.faults:
+            raise ConfigError("\n".join(settings.faults))
+        plan = fill_in(settings, self._environment, self._remembered)
+        self._watch = Watch(plan.files)
+        return None if first.changed() else plan
+
+    def _refuse(self, plan: Plan) -> None:
+        """Raise `ConfigError` for a plan that would make things worse."""
+        guard_of(plan.settings.listen)
+        known = {problem.server for problem in self._gateway.problems}
+        found = [problem.message for problem in plan.problems if problem.server not in known]
+        if found:
+            raise ConfigError("\n".join(found))
+        if self._gateway.plan.tokens is not None and plan.tokens is None:
+            raise ConfigError("`tokens` is gone, and everybody could call: start trunkline again if that is meant")
+
+
+@contextlib.asynccontextmanager
+async def reloading(reloader: Reloader) -> AsyncIterator[None]:
+    """Watch for as long as the block runs, and read again on SIGHUP."""
+    task = asyncio.create_task(reloader.run(), name="trunkline-reload")
+    try:
+        with _on_hangup(reloader):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _on_hangup(reloader: Reloader) -> Iterator[None]:
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    had_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        if had_terminal and not _has_terminal():
+            # The terminal was closed, which is meant to end what runs in it.
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            reloader.wake()
+
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
