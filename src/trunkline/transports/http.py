@@ -122,7 +122,8 @@ class HTTPTransport:
         refusal = _media_types(headers.get(b"content-type", b""), headers.get(b"accept", b""))
         if refusal is not None:
             raise Refused(*refusal)
-        body = await self._body(headers, receive)
+        arrival = Arrival(self._limits.upload)
+        body = await self._body(arrival, headers, receive)
         if body is None:
             return
         principal = ANONYMOUS
@@ -141,15 +142,14 @@ class HTTPTransport:
         # The first half says what `is_modern` would say of nearly every modern request, without the call.
         plainly = headers.get(b"mcp-protocol-version") in _MODERN and message.method != "initialize"
         if plainly or messages.is_modern(headers, message):
-            await modern.serve(self.application, message, headers, principal, receive, send, extra)
+            await modern.serve(self.application, message, headers, principal, receive, send, extra, arrival.task)
             return
         try:
             await self._legacy.post(message, headers, principal, receive, send, extra)
         except ProtocolError as error:
             raise error if message.method is UNSET else messages.identified(error, message.id) from None
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
-        arrival = Arrival(self._limits.upload)
+    async def _body(self, arrival: Arrival, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
         self.application.inflight.enter(arrival)
         try:
             return await read_body(receive, headers.get(b"content-length"), self._limits.body)

@@ -32,6 +32,8 @@ from trunkline.transports.stateless import context_of, listen
 
 logger = logging.getLogger("trunkline.transports")
 
+Task = asyncio.Task[object]
+
 KEEP_ALIVE_AFTER = 15.0
 """Seconds without a message after which a stream gets a comment line."""
 
@@ -54,12 +56,12 @@ class HTTPExchange:
 
     interactive = False
 
-    def __init__(self, receive: Receive, send: Send, extra: Headers, deadline: float | None) -> None:
+    def __init__(self, receive: Receive, send: Send, extra: Headers, deadline: float | None, task: Task | None) -> None:
         self._receive = receive
         self._send = send
         self._extra = extra
         self.helpers: list[asyncio.Task[None]] = []
-        self.task = asyncio.current_task()
+        self.task = task
         self.born = self.written = time.monotonic()
         self.deadline = deadline
         self.streaming = False
@@ -132,8 +134,8 @@ class ListenExchange(HTTPExchange):
 
     __slots__ = ("subscription",)
 
-    def __init__(self, receive: Receive, send: Send, extra: Headers, deadline: float | None) -> None:
-        super().__init__(receive, send, extra, deadline)
+    def __init__(self, receive: Receive, send: Send, extra: Headers, deadline: float | None, task: Task | None) -> None:
+        super().__init__(receive, send, extra, deadline, task)
         self.subscription: Subscription | None = None
 
     def drain(self) -> None:
@@ -150,8 +152,9 @@ async def serve(
     receive: Receive,
     send: Send,
     extra: Headers,
+    task: Task | None,
 ) -> None:
-    """Answer one modern message over HTTP."""
+    """Answer one modern message over HTTP, in the request's own `task`."""
     method, id = message.method, message.id
     if method is UNSET:
         raise InvalidRequest("A client does not send responses (Streamable HTTP, Sending Messages, item 4)")
@@ -161,7 +164,7 @@ async def serve(
     listening = method == "subscriptions/listen"
     timeout = None if listening else application.call_timeout
     exchange = (ListenExchange if listening else HTTPExchange)(
-        receive, send, extra, None if timeout is None else time.monotonic() + timeout
+        receive, send, extra, None if timeout is None else time.monotonic() + timeout, task
     )
     inflight = application.inflight
     inflight.enter(exchange)
