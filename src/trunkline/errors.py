@@ -201,11 +201,21 @@ class Forbidden(ProtocolError):
 
 
 class Overloaded(ProtocolError):
-    """A limit is reached; the same request may succeed later."""
+    """A limit is reached; the same request may succeed later.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        retry_after: seconds after which it may, if that is known.
+    """
 
     code = -31003
     status = 503
     name = "overloaded"
+
+    def __init__(self, message: str = "", retry_after: float | None = None) -> None:
+        data = None if retry_after is None else {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))}
+        super().__init__(message, data)
+        self.retry_after = retry_after
 
 
 class DeadlineExceeded(ProtocolError):

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from trunkline.policy.limits import CallLimits
+
 Seconds = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -135,3 +137,4 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         tuple[TokenSettings, ...],
         Meta(description="Who may call. Left out: everybody on this machine, without a token."),
     ] = ()
+    limits: Annotated[CallLimits, Meta(description="How many calls there may be at once and a second.")] = CallLimits()

@@ -13,12 +13,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 
+from msgspec.structs import replace
+
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
-from trunkline.engine.doors import Authenticator
+from trunkline.engine.doors import Authenticator, Interceptor
 from trunkline.engine.engine import Engine
 from trunkline.gateway import Federation, UpstreamStatus
+from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import Problem
 from trunkline.runtime.application import Application
@@ -42,21 +45,28 @@ class Gateway:
     Parameters:
         plan: what to make.
         authenticator, call_timeout: go before what the configuration says, now and later.
+        limits: values of `CallLimits` that do as well; None leaves the configuration's.
     """
 
     def __init__(
-        self, plan: Plan, *, authenticator: Authenticator | None = None, call_timeout: float | None = None
+        self,
+        plan: Plan,
+        *,
+        authenticator: Authenticator | None = None,
+        call_timeout: float | None = None,
+        limits: Mapping[str, int | float | None] | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
         self.fault = ""
         self.pending = ""
         self._listen = plan.settings.listen
+        self._limits = plan.settings.limits
         self._authenticator = authenticator
         self._call_timeout = call_timeout
         self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
         self.application = Application(
-            Engine(self.federation, observer=CallLog()),
+            Engine(self.federation, interceptors=_limiter(plan, limits or {}, self.federation), observer=CallLog()),
             authenticator=authenticator or plan.tokens,
             call_timeout=call_timeout or plan.settings.listen.call_timeout,
         )
@@ -87,11 +97,13 @@ class Gateway:
         self.application.authenticator = self._authenticator or plan.tokens
         self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
         moved = [
-            name
+            f"listen.{name}"
             for name in Listen.__struct_fields__
             if name != "call_timeout" and getattr(plan.settings.listen, name) != getattr(self._listen, name)
         ]
-        self.pending = f"changed, and takes effect at the next start: listen.{', listen.'.join(moved)}" if moved else ""
+        if plan.settings.limits != self._limits:
+            moved.append("limits")
+        self.pending = f"changed, and takes effect at the next start: {', '.join(moved)}" if moved else ""
         self.fault = ""
         self._read_at = time.time()
         facts = {
@@ -125,6 +137,7 @@ def read_gateway(
     call_timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
     remembered: Remembered | None = None,
+    limits: Mapping[str, int | float | None] | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -132,13 +145,20 @@ def read_gateway(
         path: the file.
         ask: asks the person for an `${input:…}`; each is asked for once.
         authenticator, call_timeout: go before what the file says.
+        limits: values of `CallLimits` that go before the file's; None leaves those.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
     plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
-    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout)
+    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits)
+
+
+def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> tuple[Interceptor, ...]:
+    """What keeps calls within limits; nothing where there are none, and then they cost nothing."""
+    limits = replace(plan.settings.limits, **{name: value for name, value in given.items() if value is not None})
+    return (Limiter(limits, federation.server_of),) if limits.any else ()
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from msgspec import inspect
 from trunkline.assembly.configuration import Configuration, Listen, ServerSettings, TokenSettings
 from trunkline.assembly.strict import faults
 from trunkline.errors import ConfigError
+from trunkline.policy.limits import CallLimits
 from trunkline.portable.entry import Dialect, read_entry
 from trunkline.portable.jsonc import Parsed, Trail
 from trunkline.portable.model import Entry, Input, Problem
@@ -49,7 +50,7 @@ class Settings:
         path: the file.
         native: it is a `trunkline.yaml`, where any mistake makes the whole file unusable.
         servers: each with the file it stands in, in the order lists follow.
-        listen, tokens: as in the file, or their defaults.
+        listen, tokens, limits: as in the file, or their defaults.
         lines: where in a native file each value stands.
         faults: what makes the whole file unusable.
         problems: servers that were left out.
@@ -65,6 +66,7 @@ class Settings:
     faults: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     includes: tuple[Path, ...] = ()
+    limits: CallLimits = field(default_factory=CallLimits)
 
 
 def is_native(path: str) -> bool:
@@ -123,6 +125,7 @@ class _Native:
             tuple(self.faults),
             tuple(self.problems),
             tuple(self.includes),
+            read.limits,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:

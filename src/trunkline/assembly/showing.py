@@ -17,6 +17,7 @@ from trunkline.assembly.settings import REFERENCE, SECRET_NAME, Settings, Source
 from trunkline.errors import ConfigError
 from trunkline.gateway import Limits
 from trunkline.gateway.supervision import Backoff
+from trunkline.policy.limits import CallLimits, ToolLimits
 from trunkline.portable.entry import SPELLINGS
 from trunkline.portable.jsonc import Trail, parse
 from trunkline.portable.model import Entry, Input
@@ -80,6 +81,13 @@ class _Rows:
             yield from self._token(index, token)
         if not self._settings.tokens:
             yield Row("tokens", "(nobody signs in)", "default")
+        for name in CallLimits.__struct_fields__:
+            if name != "tools":
+                yield Row(f"limits.{name}", _text(getattr(self._settings.limits, name)), self._native("limits", name))
+        for index, limits in enumerate(self._settings.limits.tools):
+            for name in ToolLimits.__struct_fields__:
+                trail = ("limits", "tools", index, name)
+                yield Row(f"limits.tools[{index}].{name}", _text(getattr(limits, name)), self._native(*trail))
 
     def _server(self, entry: Entry, source: Source) -> Iterator[Row]:
         hidden = _REMOTE if entry.transport == "stdio" else _PROCESS

@@ -46,7 +46,9 @@ def accepted(type_: inspect.Type) -> str:
     if isinstance(plain, inspect.StrType):
         return _TEXTS.get(plain.pattern or "", "a string that is not empty" if plain.min_length else "a string")
     if isinstance(plain, inspect.IntType):
-        return "a whole number" if plain.le is None else f"a whole number from {plain.ge} to {plain.le}"
+        if plain.le is None:
+            return "a whole number" if plain.ge is None else f"a whole number, {plain.ge} or more,"
+        return f"a whole number from {plain.ge} to {plain.le}"
     if isinstance(plain, inspect.FloatType):
         return "a number above 0" if plain.gt is not None else "a number"
     return "true or false, without quotes," if isinstance(plain, inspect.BoolType) else "a mapping"

@@ -80,6 +80,9 @@ def _up(commands: "Commands") -> None:
         "--trusted-proxy", action="append", default=[], metavar="NETWORK", help="believe its X-Forwarded-*; repeat"
     )
     up.add_argument("--call-timeout", type=float, metavar="SECONDS", help="stop calls that run longer")
+    up.add_argument("--max-concurrent-per-caller", type=_count, metavar="N", help="calls one caller may have at once")
+    up.add_argument("--max-concurrent-per-server", type=_count, metavar="N", help="calls one server may have at once")
+    up.add_argument("--max-rate-per-caller", type=_rate, metavar="N", help="calls a second of one caller")
     up.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -206,6 +209,22 @@ def _command(commands: "Commands", name: str, summary: str, module: str, *exampl
     )
     command.set_defaults(module=module)
     return command
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return rate
 
 
 class _Version(argparse.Action):

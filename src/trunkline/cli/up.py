@@ -72,6 +72,11 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
         authenticator=_authenticator(arguments),
         call_timeout=arguments.call_timeout,
         remembered=remembered,
+        limits={
+            "concurrent_per_caller": arguments.max_concurrent_per_caller,
+            "concurrent_per_server": arguments.max_concurrent_per_server,
+            "rate_per_caller": arguments.max_rate_per_caller,
+        },
     )
     reloader = Reloader(gateway, os.environ, remembered)
     if arguments.stdio:

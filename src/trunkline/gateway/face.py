@@ -112,6 +112,19 @@ class Face:
         """The parameters a tool mirrors into `Mcp-Param-*` headers; empty for unknown tools."""
         return self.catalog.header_params(tool)
 
+    def server_of(self, context: Context) -> str | None:
+        """The upstream a request goes to, as far as is known without asking anyone."""
+        name, uri = context.params.name, context.params.uri
+        if context.method == "resources/read":
+            route = self.catalog.locate(uri) if isinstance(uri, str) else None
+        elif isinstance(name, str):
+            kind: Kind = "tools" if context.method == "tools/call" else "prompts"
+            route = self.catalog.find(kind, name)
+            return self.catalog.owner(name) if route is None else route.upstream
+        else:
+            route = None
+        return None if route is None else route.upstream
+
     # -- lists -----------------------------------------------------------------------------------------------------
 
     async def list_tools(self, context: Context) -> Result:

@@ -7,6 +7,7 @@ What may not: sessions, anything that outlives the request.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping
 
@@ -14,7 +15,7 @@ from msgspec import UNSET
 
 from trunkline.engine.doors import InputRequest
 from trunkline.engine.principal import Principal
-from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, ProtocolError, http_status
+from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, Overloaded, ProtocolError, http_status
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import HeaderParam, check_params
 from trunkline.protocol.messages import (
@@ -74,6 +75,10 @@ class HTTPExchange:
             await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *self._extra]})
         self.written = time.monotonic()
         await self._send({"type": "http.response.body", "body": sse.encode(message), "more_body": True})
+
+    def retry_after(self, seconds: float) -> None:
+        """Say when the same request may succeed (RFC 9110, 10.2.3), unless the response has begun."""
+        self._extra = [*self._extra, (b"retry-after", b"%d" % math.ceil(seconds))]
 
     async def finish(self, status: int, payload: bytes) -> None:
         """Send the response and end."""
@@ -186,6 +191,8 @@ async def serve(
     except ProtocolError as error:
         status = http_status(error)
         payload = error_message(id, error)
+        if isinstance(error, Overloaded) and error.retry_after is not None:
+            exchange.retry_after(error.retry_after)
     except asyncio.CancelledError:
         if exchange.reason is None or exchange.task is None:
             raise
