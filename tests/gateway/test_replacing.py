@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.gateway.callers import Caller, until
+from tests.gateway.callers import Caller, gateway, until
 from tests.gateway.upstreams import federated, workshop
 from trunkline import Server
 from trunkline.errors import ConfigError, ProtocolError
@@ -115,3 +115,19 @@ async def test_a_call_that_waits_for_a_server_to_start_gets_the_new_one():
         await asyncio.sleep(0)
         federation.replace([CHANGED])
         assert (await waiting)["content"][0]["text"] == "3"
+
+
+async def test_an_upstream_alone_under_its_own_path_is_exchanged_too():
+    async with federated(shops(), entries=ENTRIES) as (federation, _, local):
+        alone = federation.single("east")
+        async with gateway(alone) as engine:
+            caller = Caller(engine)
+            assert (await caller.call("add", a=1, b=2))["content"][0]["text"] == "3"
+            federation.replace([CHANGED])
+            assert (await caller.call("add", a=1, b=2))["content"][0]["text"] == "3"
+            federation.replace([ENTRIES[1]])
+            with pytest.raises(ProtocolError, match="Unknown tool"):
+                await caller.call("add", a=1, b=2)
+            federation.replace(ENTRIES)
+            assert (await caller.call("add", a=1, b=2))["content"][0]["text"] == "3"
+        await until(lambda: sum(not one.ended.done() for one in local.made) == 2)

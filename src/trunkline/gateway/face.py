@@ -236,7 +236,7 @@ class Face:
         await asyncio.gather(self._retiring.stop(), *(upstream.stop() for upstream in self._upstreams.values()))
         await self._dialler.release()
 
-    def _become(self, upstreams: Mapping[str, Upstream], labels: Mapping[str, str | None]) -> None:
+    def become(self, upstreams: Mapping[str, Upstream], labels: Mapping[str, str | None]) -> None:
         """Have these upstreams from now on, in one step: those that go finish their calls, those that come start."""
         before, catalog = self._upstreams, self.catalog
         gone = [one for one in before.values() if upstreams.get(one.name) is not one]
@@ -259,6 +259,8 @@ class Face:
         for changed in ("tools", "prompts", "resources"):
             self._publish(Change(changed))
 
+    # -- inside ----------------------------------------------------------------------------------------------------
+
     def _follow_again(self, names: set[str]) -> None:
         """What clients listen to at a server goes on at the one that took its place; they may have missed something."""
         for uri, (route, count) in list(self._followed.items()):
@@ -266,8 +268,6 @@ class Face:
                 for _ in range(count):
                     self._upstreams[route.upstream].follow(route.name)
                 self._publish(Change("resource", uri))
-
-    # -- inside ----------------------------------------------------------------------------------------------------
 
     async def _list(self, kind: Kind, context: Context) -> Result:
         cursor = context.params.cursor if isinstance(context.params.cursor, str) else None

@@ -52,6 +52,7 @@ class Federation(Face):
         made = info or _INFO
         allowed = limits or Limits()
         dialler = Dialler(made)
+        self._singles: list[tuple[str, Face]] = []
         self._make = partial(Upstream, dial=dial or dialler, limits=allowed, backoff=backoff)
         enabled = [self._make(entry) for entry in entries if not entry.disabled]
         super().__init__(
@@ -79,18 +80,21 @@ class Federation(Face):
                 known = self._upstreams.get(entry.name)
                 upstreams[entry.name] = known if known is not None and known.entry == entry else self._make(entry)
         self._entries = tuple(entries)
-        self._become(upstreams, names.labels(upstreams))
+        self.become(upstreams, names.labels(upstreams))
+        for name, face in self._singles:
+            alone = upstreams.get(name)
+            face.become({} if alone is None else {name: alone}, {name: None})
 
     def single(self, name: str) -> Face:
         """A provider over one upstream alone, for a path of its own: its names stay as they are.
 
-        It shares the upstream with the federation; each is started and stopped for itself.
+        It shares the upstream with the federation, also when that is replaced; each is started and stopped for itself.
         Raises `ConfigError` when there is no such upstream.
         """
         upstream = self._upstreams.get(name)
         if upstream is None:
             raise ConfigError(f"there is no enabled server named {name!r}")
-        return Face(
+        face = Face(
             [upstream],
             {name: None},
             info=self._info,
@@ -98,6 +102,8 @@ class Federation(Face):
             limits=self._limits,
             dialler=self._dialler,
         )
+        self._singles.append((name, face))
+        return face
 
     @property
     def upstreams(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "deny": ("tools", *DENY),
     "startup_timeout": ("startup_timeout_sec", "timeout"),
     "request_timeout": ("tool_timeout_sec", "timeout"),
+    "processes": ("trunkline",),
     "title": ("title",),
     "description": ("description",),
 }
