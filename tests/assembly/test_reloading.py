@@ -169,6 +169,26 @@ async def test_twenty_edits_in_a_row_end_in_the_last_one(file: File) -> None:
         await until(lambda: len(descendants(STAGE.name)) == 3)
 
 
+async def test_no_call_fails_while_its_server_is_changed_again_and_again(file: File) -> None:
+    file.write("a=0", "b=b")
+    async with running(file) as (_, caller):
+        done = asyncio.Event()
+        labels: list[int] = []
+
+        async def keep_calling() -> None:
+            while not done.is_set():
+                labels.append(int((await who(caller, "a"))[0]))
+
+        calling = [asyncio.create_task(keep_calling()) for _ in range(3)]
+        for n in range(1, 11):
+            file.write(f"a={n}", "b=b")
+            await asyncio.sleep(0.15)
+        await until(lambda: labels[-1:] == [10])
+        done.set()
+        await asyncio.gather(*calling)
+        await until(lambda: len(descendants(STAGE.name)) == 2)
+
+
 async def test_what_a_configuration_refers_to_is_watched_too(file: File) -> None:
     (file.folder / "mcp.json").write_text('{"mcpServers": {}}')
     (file.folder / "more.env").write_text("LABEL=one\n")

@@ -304,10 +304,11 @@ class Face:
         owner = None if route is not None else self.catalog.owner(name)
         if owner is not None:
             upstream = await self._reached(owner)
-            if upstream is None:
-                return await self._named(kind, name)
-            if upstream.due(kind):
+            if upstream is not None and upstream.due(kind):
                 await upstream.refresh(kind, self._limits.lists)
+            if upstream is None or self._upstreams.get(owner) is not upstream:
+                # It was replaced while we waited: whoever has its place now is asked.
+                return await self._named(kind, name)
             route = self.catalog.find(kind, name)
             if route is None and upstream.lacks(kind):
                 raise unavailable(owner, f"did not tell its {kind} in time", retry=True)
@@ -335,9 +336,12 @@ class Face:
         if not isinstance(uri, str):
             raise InvalidParams("Invalid params: 'uri' is a string")
         route = self._catalog_of(context).locate(uri)
-        if route is None:
+        while route is None:
+            asked = self._upstreams
             await self._refresh("resources", "templates")
             route = self.catalog.locate(uri)
+            if self._upstreams is asked:
+                break
         if route is None:
             raise unknown("resources", uri)
         return route
