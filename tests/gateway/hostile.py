@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 MODE = sys.argv[1]
 TOOL = {"name": "echo", "inputSchema": {"type": "object"}}
@@ -18,6 +19,7 @@ TOOLS = {
         TOOL,
         TOOL,
     ],
+    "dies-once": [{**TOOL, "annotations": {"readOnlyHint": True}}, {**TOOL, "name": "write"}],
     "half-character": [{**TOOL, "description": "cut \ud83d"}],
 }
 
@@ -62,8 +64,13 @@ def list_tools(message: dict) -> None:
 
 def call_tool(message: dict) -> None:
     text = [{"type": "text", "text": json.dumps(message["params"].get("arguments"))}]
-    if MODE == "silent":
+    if MODE == "silent" or (MODE == "mute" and Path(sys.argv[2]).exists()):
         return
+    if MODE == "dies-once" and not Path(sys.argv[2]).exists():
+        Path(sys.argv[2]).touch()
+        os._exit(11)
+    if MODE == "twice":
+        reply(message, {"content": text})
     if MODE == "flood":
         changed = json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         told = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}})

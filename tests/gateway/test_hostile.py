@@ -23,6 +23,16 @@ def process(name, mode=None, **more):
     return Entry(name, "stdio", command=sys.executable, args=(str(HOSTILE), mode or name), **more)
 
 
+def stateful(mode, file, **more):
+    return Entry(mode, "stdio", command=sys.executable, args=(str(HOSTILE), mode, str(file)), **more)
+
+
+async def until_tools(caller, count):
+    async with asyncio.timeout(20):
+        while len(await caller.tools()) < count:
+            await asyncio.sleep(0.02)
+
+
 @contextlib.asynccontextmanager
 async def beside(*entries, **limits):
     """A gateway over a good server and these; afterwards the good one must still answer."""
@@ -35,7 +45,7 @@ async def beside(*entries, **limits):
         assert "good__echo" in await caller.tools()
 
 
-@pytest.mark.parametrize("mode", ["garbage", "wrong-ids"])
+@pytest.mark.parametrize("mode", ["garbage", "wrong-ids", "twice"])
 async def test_noise_on_the_channel_is_skipped(mode):
     async with beside(process(mode)) as (_, caller):
         assert await caller.tools() == ["good__echo", f"{mode}__echo"]
@@ -67,6 +77,41 @@ async def test_a_server_that_died_is_there_again():
             await until(lambda: federation.statuses()[1].state == "ready")
             with pytest.raises(UpstreamUnavailable):
                 await caller.call("dies__echo")
+
+
+async def test_a_call_that_may_run_twice_is_sent_again_when_its_process_dies(tmp_path):
+    async with beside(stateful("dies-once", tmp_path / "died")) as (_, caller):
+        await until_tools(caller, 3)
+        assert (await caller.call("dies-once__echo", b=2))["content"] == [{"type": "text", "text": '{"b": 2}'}]
+
+
+async def test_a_call_that_may_not_run_twice_is_not_and_the_error_says_so(tmp_path):
+    async with beside(stateful("dies-once", tmp_path / "died")) as (federation, caller):
+        await until_tools(caller, 3)
+        with pytest.raises(UpstreamUnavailable, match="the call may have run") as failure:
+            await caller.call("dies-once__write")
+        assert failure.value.data[RETRY_KEY] is False
+        await until(lambda: federation.statuses()[1].state == "ready")
+        assert (await caller.call("dies-once__write"))["content"]
+
+
+async def test_calls_to_a_server_that_does_not_answer_fail_at_once_until_it_does(tmp_path):
+    mute = tmp_path / "mute"
+    mute.touch()
+    entry = stateful("mute", mute, request_timeout=0.2)
+    async with beside(entry, silences=2, silence=0.5) as (federation, caller):
+        for _ in range(2):
+            with pytest.raises(UpstreamUnavailable, match="did not answer"):
+                await caller.call("mute__echo")
+        assert federation.statuses()[1].circuit == "open"
+        with pytest.raises(UpstreamUnavailable, match="2 calls in a row failed; next attempt in") as failure:
+            await caller.call("mute__echo")
+        assert failure.value.data[RETRY_KEY] is True
+        assert 0 < failure.value.data["dev.trunkline/retryAfterMs"] <= 500
+        mute.unlink()
+        await asyncio.sleep(0.6)
+        assert (await caller.call("mute__echo", a=1))["content"] == [{"type": "text", "text": '{"a": 1}'}]
+        assert federation.statuses()[1].circuit == "closed"
 
 
 async def test_an_answer_of_100_megabytes():

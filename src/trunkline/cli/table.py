@@ -50,11 +50,17 @@ def upstream_table(statuses: Sequence["UpstreamStatus"]) -> Table:
             status.transport,
             status.era or "",
             status.revision or "",
-            Text(status.state.replace("_", " "), style=_COLOURS.get(status.state, "")),
+            _state(status),
             "" if status.tools is None else str(status.tools),
             Text(printable(status.error or ""), style="red" if status.state != "ready" else "dim"),
         )
     return table
+
+
+def _state(status: "UpstreamStatus") -> Text:
+    if status.state == "ready" and status.circuit != "closed":
+        return Text("not answering", style="red")
+    return Text(status.state.replace("_", " "), style=_COLOURS.get(status.state, ""))
 
 
 def how_to_use(url: str, tool: str | None) -> RenderableType:

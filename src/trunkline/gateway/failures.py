@@ -30,18 +30,22 @@ def unavailable(upstream: str, what: str, *, retry: bool) -> UpstreamUnavailable
     return UpstreamUnavailable(f"upstream {upstream} {what}", {UPSTREAM_KEY: upstream, RETRY_KEY: retry})
 
 
-def from_transport(upstream: str, method: str, error: TransportError) -> UpstreamUnavailable:
+def from_transport(upstream: str, method: str, error: TransportError, repeatable: bool = False) -> UpstreamUnavailable:
     """For a request that got no answer, or none that can be used.
 
     Trying again helps where the request was not delivered, or does no harm when it runs twice; it does not when the
     upstream answers nonsense or refuses the credentials.
+
+    Parameters:
+        repeatable: the request does no harm when it runs twice.
     """
     refused = isinstance(error, HttpFailure) and 400 <= error.status < 500 and error.status not in (408, 425, 429)
     hopeless = isinstance(error, InvalidAnswer) or refused
+    unsure = method == "tools/call" and error.delivered and not hopeless
     return unavailable(
         upstream,
-        f"failed at {method}: {error.message}",
-        retry=not hopeless and (not error.delivered or method != "tools/call"),
+        f"failed at {method}: {error.message}{'; the call may have run' if unsure and not repeatable else ''}",
+        retry=not hopeless and (not unsure or repeatable),
     )
 
 

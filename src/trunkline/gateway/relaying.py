@@ -97,6 +97,11 @@ class Relay:
         return self._overheard is not None
 
     @property
+    def asked(self) -> bool:
+        """Whether the caller was asked anything: then the request is not the same any more."""
+        return self._asked > 0
+
+    @property
     def asking(self) -> bool:
         """Whether a question to the caller is open."""
         return self.patience is not None and self.patience.still
@@ -170,6 +175,7 @@ class Relay:
             self.context.replay = replay
             raise rounds.InputRequired(requests)
         params = {key: value for key, value in given.items() if key not in ("requestState", "inputResponses")}
+        self._asked += 1
         if requests:
             try:
                 params["inputResponses"] = await self.context.ask(requests)

@@ -22,6 +22,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
         error: the last thing that went wrong; may hold what its process wrote, so not for callers.
         sessions: callers' sessions open at it.
         held: calls it keeps open while someone is asked.
+        circuit: `closed`; `open` while calls fail at once because it did not answer; `half_open` while one tries.
     """
 
     name: str
@@ -34,3 +35,4 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     error: str | None = None
     sessions: int = 0
     held: int = 0
+    circuit: str = "closed"

@@ -24,6 +24,7 @@ from trunkline.errors import (
     UpstreamUnavailable,
 )
 from trunkline.gateway import following, relaying, shelf
+from trunkline.gateway.circuit import Circuit
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
@@ -46,6 +47,9 @@ _PACE = 1.0
 
 _RENEWING = 1.0
 """Seconds a client waits for a fresh list where a known one would do."""
+
+_AGAIN = 10.0
+"""Seconds a call waits for the next connection, when its own was lost and it may be sent once more."""
 
 _ROUNDS = 20
 """Input rounds one call of a legacy client may take."""
@@ -78,6 +82,7 @@ class Upstream:
         room = limits.processes if entry.transport == "stdio" else limits.sessions
         self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle)
         self._holding = Holding(self.name, limits)
+        self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
         """Requests on their way to it and back."""
         self._learning: asyncio.Task[None] | None = None
@@ -122,6 +127,7 @@ class Upstream:
             error=_last_error(life, self.shelf.error),
             sessions=len(self._sessions),
             held=len(self._holding),
+            circuit=self._circuit.state,
         )
 
     @property
@@ -201,16 +207,8 @@ class Upstream:
             raise InvalidParams("Invalid params: requestState belongs to another upstream; send the request without it")
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         try:
-            if context.replay is not None and context.replay.held is not None:
-                return await self._holding.resume(context, context.replay.held)
-            modern = connection.peer.era == "modern"
-            if connection.shared or (modern and self.entry.transport != "stdio"):
-                relay = Relay(context, overheard=self._hear if connection.shared else None)
-                return await self._send(connection.peer, relay, params)
-            patience = Patience(self._idle, self._total(context))
-            if needed(context) and not modern:
-                return await self._holding.begin(context, patience, partial(self._in_session, params))
-            return await self._in_session(params, Relay(context, patience=patience))
+            with self._circuit:
+                return await self._carry(connection, context, params)
         except rounds.InputRequired:
             if context.replay is not None:
                 context.replay.asker = self.name
@@ -223,7 +221,8 @@ class Upstream:
             self._mask.hide(error)
             facts = {"request": context.trace, "method": context.method, "upstream": self.name}
             _log.warning("upstream %s failed at %s: %s", self.name, context.method, error.message, extra=facts)
-            raise from_transport(self.name, context.method, error) from error
+            repeatable = self._repeatable(context.method, params)
+            raise from_transport(self.name, context.method, error, repeatable) from error
 
     def follow(self, uri: str) -> None:
         """Listen to a resource. Raises `InvalidParams` when that cannot be."""
@@ -237,6 +236,52 @@ class Upstream:
         """One listener to a resource less."""
         self._following.unfollow(uri)
 
+    async def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
+        """By the way its callers are kept apart there."""
+        if context.replay is not None and context.replay.held is not None:
+            return await self._holding.resume(context, context.replay.held)
+        modern = connection.peer.era == "modern"
+        if connection.shared or (modern and self.entry.transport != "stdio"):
+            return await self._in_common(connection, context, params)
+        patience = Patience(self._idle, self._total(context))
+        if needed(context) and not modern:
+            return await self._holding.begin(context, patience, partial(self._in_session, params))
+        return await self._in_session(params, Relay(context, patience=patience))
+
+    async def _in_common(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
+        overheard = self._hear if connection.shared else None
+        relay = Relay(context, overheard=overheard)
+        try:
+            return await self._send(connection.peer, relay, params)
+        except TransportError as error:
+            if not self._may_repeat(error, relay, params):
+                raise
+            self._note(connection, error)
+            again: Connection | None = connection
+            if connection.shared or connection.ended.done():
+                again = await self._supervised.renewed(connection, _AGAIN)
+            if again is None:
+                raise
+            _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self._mask.text(error.message))
+        return await self._send(again.peer, Relay(context, overheard=overheard), params)
+
+    def _may_repeat(self, error: TransportError, relay: Relay, params: Mapping[str, object]) -> bool:
+        """Whether a request that was lost with its connection may be sent once more; the caller need not know then."""
+        if not _is_cut(error) or relay.asked:
+            return False
+        return not error.delivered or self._repeatable(relay.context.method, params)
+
+    def _repeatable(self, method: str, params: Mapping[str, object]) -> bool:
+        """Whether a request does no harm when it runs twice: nothing but a tool does, and a tool may say so itself."""
+        if method != "tools/call":
+            return True
+        share = self.shelf.lists.get("tools")
+        tool = next((item for item in share.items if item["name"] == params.get("name")), None) if share else None
+        annotations = tool.get("annotations") if tool is not None else None
+        if not isinstance(annotations, Mapping):
+            return False
+        return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
+
     async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
         with self._sessions.lease(relay.context, relay) as session:
             connection = await self._sessions.connect(session)
@@ -246,9 +291,8 @@ class Upstream:
                 if not _is_cut(error):
                     raise
                 self._sessions.lose(session, connection)
-                if error.delivered:
+                if not self._may_repeat(error, relay, params):
                     raise
-            # What was never delivered may be sent again; the caller need not know that a session was lost.
             return await self._over(session, await self._sessions.connect(session), relay, params)
 
     async def _over(
@@ -326,6 +370,7 @@ class Upstream:
             self._peer = connection.peer
             self.capabilities = connection.peer.capabilities
             self.shelf.error = ""
+            self._circuit.answered()
             self.shelf.expire(*KINDS)
             self._following.begin(connection.peer)
             self._warm()
