@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.gateway import read_gateway
 from trunkline.assembly.settings import read_settings
+from trunkline.assembly.showing import check, show
 from trunkline.engine.doors import RequestFacts
 from trunkline.errors import ConfigError
 
@@ -212,3 +213,19 @@ def test_no_content_raises_anything_but_a_configuration_error(tmp_path: Path, va
     else:
         assert isinstance(value, dict)
         assert gateway.plan.entries or gateway.problems
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    WHOLE | st.dictionaries(st.sampled_from(["mcpServers", "servers", "inputs"]), st.dictionaries(st.text(), SERVER))
+)
+def test_any_file_can_be_checked_and_what_is_sound_can_be_shown(tmp_path: Path, value: object) -> None:
+    for name in ("trunkline.yaml", "mcp.json"):
+        (tmp_path / name).write_text(json.dumps(value))
+        problems = check(str(tmp_path / name), {})
+        try:
+            rows = show(str(tmp_path / name))
+        except ConfigError as error:
+            assert set(error.message.splitlines()) <= set(problems)
+        else:
+            assert all(row.key and row.value and row.origin for row in rows)

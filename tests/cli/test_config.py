@@ -82,3 +82,12 @@ def test_a_mistake_is_said_on_stderr(arguments: list[str], hint: str, capsys: py
 def test_no_secret_is_ever_printed() -> None:
     assert [path.name for path in GOLDEN.glob("*.txt") if "hunter2" in path.read_text("utf-8")] == []
     assert "hunter2" in (GOLDEN / "mcp.json").read_text("utf-8")
+
+
+def test_a_file_cannot_drive_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mcp.json").write_text('{"mcpServers": {"a\\u001b[2J": {"command": "x\\u0007"}}}')
+
+    assert main(["config", "show", "mcp.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J.command" in shown and "x\\x07" in shown
+    assert "\x1b" not in shown
