@@ -5,6 +5,7 @@ What may live here: `Context`, which turns the author's wishes into messages on 
 What may not: dispatch, waiting primitives of an event loop.
 """
 
+import copy
 import hashlib
 import inspect
 import os
@@ -114,6 +115,17 @@ class Context:
             match = _TRACEPARENT.fullmatch(parent) if isinstance(parent, str) else None
             self._trace = match[1] if match else os.urandom(16).hex()
         return self._trace
+
+    def instead(self, params: Params, method: str | None = None) -> "Context":
+        """The same caller's request for something else, which this one stands for.
+
+        inner = context.instead(replace(context.params, name="real-name"))
+        """
+        inner = copy.copy(self)
+        inner.params = params
+        inner.method = method or self.method
+        inner._trace = self.trace
+        return inner
 
     # -- telling ---------------------------------------------------------------------------------------------------
 

@@ -128,6 +128,10 @@ class Catalog:
 
     # -- lists -----------------------------------------------------------------------------------------------------
 
+    def items(self, kind: Kind) -> Sequence[Item]:
+        """Everything of a kind that lists show, under the names clients know."""
+        return self._items[kind]
+
     def page(self, kind: Kind, cursor: str | None, lacking: Sequence[str] = (), stale: bool = False) -> Result:
         """The answer to a list request.
 
@@ -139,11 +143,7 @@ class Catalog:
 
         Raises `InvalidParams` for a cursor of no page.
         """
-        items = self._items[kind]
-        start = _start(cursor, len(items))
-        result: Result = {MEMBERS[kind]: items[start : start + PAGE], **self._hints(kind, bool(lacking) or stale)}
-        if start + PAGE < len(items):
-            result["nextCursor"] = str(start + PAGE)
+        result = {**paged(kind, self._items[kind], cursor), **self._hints(kind, bool(lacking) or stale)}
         if lacking:
             result["_meta"] = {UNAVAILABLE_KEY: list(lacking)}
         return result
@@ -196,6 +196,15 @@ class Catalog:
         restored = uris.restore(uri)
         upstream = self._labels.get(restored[0]) if restored is not None else None
         return Route(upstream, restored[1]) if restored is not None and upstream is not None else None
+
+
+def paged(kind: Kind, items: Sequence[Item], cursor: str | None) -> Result:
+    """One page of a list. Raises `InvalidParams` for a cursor of no page."""
+    start = _start(cursor, len(items))
+    result: Result = {MEMBERS[kind]: list(items[start : start + PAGE])}
+    if start + PAGE < len(items):
+        result["nextCursor"] = str(start + PAGE)
+    return result
 
 
 def _start(cursor: str | None, count: int) -> int:

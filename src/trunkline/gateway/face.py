@@ -108,6 +108,10 @@ class Face:
             self._catalog = Catalog([self._part(upstream) for upstream in self._upstreams.values()])
         return self._catalog
 
+    def lacking(self, kind: Kind) -> tuple[str, ...]:
+        """The upstreams whose part of a list is missing."""
+        return tuple(upstream.name for upstream in self._upstreams.values() if upstream.lacks(kind))
+
     def header_params(self, tool: str) -> tuple[HeaderParam, ...]:
         """The parameters a tool mirrors into `Mcp-Param-*` headers; empty for unknown tools."""
         return self.catalog.header_params(tool)
@@ -273,9 +277,8 @@ class Face:
         cursor = context.params.cursor if isinstance(context.params.cursor, str) else None
         if cursor is None:
             await self._refresh(kind)
-        lacking = [upstream.name for upstream in self._upstreams.values() if upstream.lacks(kind)]
         stale = any(upstream.stale(kind) for upstream in self._upstreams.values())
-        return self.catalog.page(kind, cursor, lacking, stale)
+        return self.catalog.page(kind, cursor, self.lacking(kind), stale)
 
     async def _refresh(self, *kinds: Kind) -> None:
         """Ask every upstream whose list is not good, all at once; a slow one is left behind after a while."""
