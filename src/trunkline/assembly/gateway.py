@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
-from trunkline.engine.doors import Authenticator, Interceptor
+from trunkline.engine.doors import Authenticator
 from trunkline.engine.engine import Engine
 from trunkline.gateway import Federation, UpstreamStatus
 from trunkline.policy.limits import Limiter
@@ -37,6 +37,7 @@ class Gateway:
     Attributes:
         application: what transports serve.
         federation: the provider under it.
+        limiter: what keeps calls within limits, if anything does.
         plan: what it was made of, last.
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
@@ -65,8 +66,9 @@ class Gateway:
         self._authenticator = authenticator
         self._call_timeout = call_timeout
         self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
+        self.limiter = _limiter(plan, limits or {}, self.federation)
         self.application = Application(
-            Engine(self.federation, interceptors=_limiter(plan, limits or {}, self.federation), observer=CallLog()),
+            Engine(self.federation, interceptors=(self.limiter,) if self.limiter else (), observer=CallLog()),
             authenticator=authenticator or plan.tokens,
             call_timeout=call_timeout or plan.settings.listen.call_timeout,
         )
@@ -155,10 +157,10 @@ def read_gateway(
     return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits)
 
 
-def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> tuple[Interceptor, ...]:
-    """What keeps calls within limits; nothing where there are none, and then they cost nothing."""
+def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> Limiter | None:
+    """What keeps calls within limits; None where there are none, and then they cost nothing."""
     limits = replace(plan.settings.limits, **{name: value for name, value in given.items() if value is not None})
-    return (Limiter(limits, federation.server_of),) if limits.any else ()
+    return Limiter(limits, federation.server_of) if limits.any else None
 
 
 @contextlib.asynccontextmanager

@@ -53,7 +53,7 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
     listen = _listen(arguments, Listen())
     application.authenticator = _authenticator(arguments) or application.authenticator
     application.call_timeout = arguments.call_timeout or application.call_timeout
-    async with _listening(arguments, listen, application, server.app) as (url, stopped):
+    async with _listening(arguments, listen, server.app) as (url, stopped):
         _warn_if_open(console, listen, application)
         console.print(f"{server.name} is up\n")
         console.print(table.how_to_use(url, None), soft_wrap=True)
@@ -63,8 +63,10 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
 
 async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool) -> int:
     from trunkline.assembly.gateway import Gateway, read_gateway
+    from trunkline.assembly.paths import ServerPaths
     from trunkline.assembly.plan import Remembered
     from trunkline.assembly.reloading import Reloader, reloading
+    from trunkline.transports.http import HTTPTransport
 
     remembered = Remembered(lambda wanted: _ask(wanted, console))
     gateway: Gateway = read_gateway(
@@ -83,8 +85,10 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
         async with reloading(reloader):
             return await _serve_stdio(gateway.application)
     listen = _listen(arguments, gateway.plan.settings.listen)
-    serve = _listening(arguments, listen, gateway.application, None)
-    async with serve as (url, stopped), reloading(reloader):
+    guard = guard_of(listen)
+    paths = ServerPaths(gateway, guard)
+    app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=paths)
+    async with contextlib.aclosing(paths), _listening(arguments, listen, app) as (url, stopped), reloading(reloader):
         _warn_if_open(console, listen, gateway.application)
         if live:
             with table.LiveTable(console, url, gateway.statuses, gateway.suggestion):
@@ -114,14 +118,10 @@ async def _serve_stdio(application: "Application") -> int:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    arguments: argparse.Namespace, listen: Listen, application: "Application", app: "HTTPTransport | None"
+    arguments: argparse.Namespace, listen: Listen, app: "HTTPTransport"
 ) -> AsyncIterator[tuple[str, "asyncio.Task[None]"]]:
-    from trunkline.transports.http import HTTPTransport
-
     binding = Binding(listen.host, listen.port, arguments.allow_remote)
-    check_binding(binding, authenticated=application.authenticator is not None)
-    if app is None:
-        app = HTTPTransport(application, path=listen.path, guard=guard_of(listen))
+    check_binding(binding, authenticated=app.application.authenticator is not None)
     listener = bind(binding)
     async with serving(app, listener) as stopped:
         yield url_of(listener, app.path), stopped

@@ -4,6 +4,7 @@ What it is for: one greedy caller or one slow server takes no more than its part
 What may live here: which bounds a call passes, and what is said where one is reached. What may not: identity, rights.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,6 +88,7 @@ class Limiter:
     ) -> None:
         self._limits = limits
         self._server = server
+        self._named: Callable[[str], str] = str
         self._clock = clock
         self._each_caller = limits.concurrent_per_caller is not None or limits.rate_per_caller is not None
         self._each_server = limits.concurrent_per_server is not None or limits.rate_per_server is not None
@@ -94,6 +96,17 @@ class Limiter:
         self._servers: dict[str, Gate] = {}
         self._tools = [(one.tool, self._gate(one.concurrent, one.rate)) for one in limits.tools]
         self._sweep_at = _CALLERS
+
+    def alone(self, server: str, named: Callable[[str], str]) -> "Limiter":
+        """The same limits, counted together with these, where one server is served alone.
+
+        Parameters:
+            named: what a tool is called here, from its own name.
+        """
+        one = copy.copy(self)
+        one._server = lambda context: server
+        one._named = named
+        return one
 
     async def __call__(self, context: Context, call_next: CallNext) -> Result:
         """Answer within the limits. Raises `Overloaded` beyond them."""
@@ -130,7 +143,7 @@ class Limiter:
                 yield gate, f"the server {server} has as many calls as it may"
         name = context.params.name
         if self._tools and context.method == "tools/call" and isinstance(name, str):
-            yield from self._of_tool(name)
+            yield from self._of_tool(self._named(name))
 
     def _of_tool(self, name: str) -> Iterator[tuple[Gate, str]]:
         """The gate of the first pattern that fits: one for each pattern, so that unknown names cost nothing."""
@@ -145,7 +158,8 @@ class Limiter:
     def _sweep(self) -> None:
         """Callers come and go; what is kept of them grows with those who are here."""
         if len(self._callers) >= self._sweep_at:
-            self._callers = {who: gate for who, gate in self._callers.items() if not gate.idle}
+            for who in [who for who, gate in self._callers.items() if gate.idle]:
+                del self._callers[who]
             self._sweep_at = max(_CALLERS, 2 * len(self._callers))
 
 

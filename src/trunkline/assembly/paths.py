@@ -1,0 +1,133 @@
+"""Each server of a gateway alone under its own path: `/servers/NAME/mcp`.
+
+What it is for: clients that want one server, with its names as they are, through the same gateway.
+What may live here: which path is whose, and the life of what is served there. What may not: the gateway's own endpoint.
+"""
+
+import asyncio
+from functools import partial
+from urllib.parse import quote
+
+from trunkline.assembly.gateway import Gateway
+from trunkline.assembly.logs import CallLog
+from trunkline.engine.doors import Authenticator, RequestFacts
+from trunkline.engine.engine import Engine
+from trunkline.engine.principal import Principal
+from trunkline.errors import Refused
+from trunkline.gateway import names
+from trunkline.protocol.messages import error_message
+from trunkline.runtime.application import Application
+from trunkline.transports.asgi import Receive, Scope, Send, respond
+from trunkline.transports.guard import Guard
+from trunkline.transports.http import HTTPTransport
+
+PREFIX = "/servers/"
+_END = "/mcp"
+_PATIENCE = 60.0
+"""Seconds to drain; whoever drains the gateway has less."""
+
+
+def path_of(server: str) -> str:
+    """The path a server has alone, as it stands in a URL.
+
+    path_of("my files")  # "/servers/my%20files/mcp"
+    """
+    return f"{PREFIX}{quote(server, safe='')}{_END}"
+
+
+class ServerPaths:
+    """The ASGI application of all servers' own paths; everything else is 404.
+
+    Parameters:
+        gateway: whose servers they are, those it has at the time of a request; its limits and sign-in hold here too.
+        guard: Host and Origin rules.
+    """
+
+    def __init__(self, gateway: Gateway, guard: Guard) -> None:
+        self._gateway = gateway
+        self._guard = guard
+        self._served: dict[str, HTTPTransport] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        path: str = scope["path"]
+        name = path.removeprefix(PREFIX).removesuffix(_END)
+        if path != PREFIX + name + _END or name not in self._gateway.federation.upstreams:
+            refused = Refused(404, "Nothing is served at this path; a server alone is at /servers/NAME/mcp")
+            await respond(send, refused.status, error_message(None, refused))
+            return
+        transport = self._served.get(name)
+        if transport is None:
+            transport = self._served[name] = self._serve(name)
+        # Both may change while we run.
+        whole, alone = self._gateway.application, transport.application
+        alone.authenticator = None if whole.authenticator is None else _Authenticator(whole.authenticator, name)
+        alone.call_timeout = whole.call_timeout
+        await transport(scope, receive, send)
+
+    async def aclose(self) -> None:
+        """End everything that is served."""
+        for transport in self._served.values():
+            await transport.application.stop(drain=0)
+
+    def _serve(self, name: str) -> HTTPTransport:
+        limiter = self._gateway.limiter
+        interceptors = () if limiter is None else (limiter.alone(name, partial(_federated, name)),)
+        face = self._gateway.federation.single(name)
+        application = Application(Engine(face, interceptors=interceptors, observer=CallLog()))
+        self._gateway.application.inflight.enter(_Drain(self._gateway.application, application))
+        return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)
+
+
+def _federated(server: str, tool: str) -> str:
+    """The name the whole gateway has for a tool."""
+    (label,) = names.labels([server]).values()
+    return names.federated(label, [tool])[0]
+
+
+class _Alone(Principal, frozen=True, kw_only=True):
+    """A caller of one server alone: what it may call is written in the names the whole gateway has."""
+
+    server: str
+
+    def may_call(self, tool: str) -> bool:
+        return self.tools is None or super().may_call(_federated(self.server, tool))
+
+
+class _Authenticator:
+    """Says who calls one server alone."""
+
+    def __init__(self, whole: Authenticator, server: str) -> None:
+        self._whole = whole
+        self._server = server
+
+    async def authenticate(self, facts: RequestFacts) -> Principal:
+        """Ask the gateway's authenticator."""
+        one = await self._whole.authenticate(facts)
+        return _Alone(one.issuer, one.subject, one.client, one.scopes, one.tools, server=self._server)
+
+
+class _Drain:
+    """Stands among the gateway's calls for all of one server alone: what drains or stops them does so with these."""
+
+    def __init__(self, whole: Application, alone: Application) -> None:
+        self._whole = whole
+        self._alone = alone
+        self._draining: asyncio.Task[None] | None = None
+
+    def sweep(self, now: float) -> None:
+        """They are swept for themselves."""
+
+    def drain(self) -> None:
+        """End streams; what still runs is waited for as long as there is time."""
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    def stop(self) -> None:
+        """They are stopped for themselves."""
+        if self._draining is not None:
+            self._draining.cancel()
+
+    async def _drain(self) -> None:
+        await self._alone.inflight.drain(_PATIENCE)
+        self._whole.inflight.calls.discard(self)
