@@ -59,11 +59,13 @@ class Context:
         request_id: the JSON-RPC id.
         method, params: what is asked.
         deadline: monotonic seconds when the call is stopped, or None.
+        asked: whether the client was asked anything while the call was open.
     """
 
     __slots__ = (
         "_asked",
         "_trace",
+        "asked",
         "capabilities",
         "client_info",
         "deadline",
@@ -102,6 +104,7 @@ class Context:
         self.replay: Replay | None = None
         self._trace: str | None = None
         self._asked = 0
+        self.asked = False
 
     @property
     def trace(self) -> str:
@@ -191,6 +194,7 @@ class Context:
         for request in requests.values():
             self._require(request)
         if self.exchange.interactive:
+            self.asked = True
             answers = await self.exchange.ask(requests)
             return {key: _object(answers[key], key) for key in requests}
         recorded = self.replay.answers if self.replay is not None else {}

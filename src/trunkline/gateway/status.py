@@ -23,6 +23,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
         sessions: callers' sessions open at it.
         held: calls it keeps open while someone is asked.
         circuit: `closed`; `open` while calls fail at once because it did not answer; `half_open` while one tries.
+        cached, hits: results of reads that are kept, and reads that were answered with one.
     """
 
     name: str
@@ -36,3 +37,5 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     sessions: int = 0
     held: int = 0
     circuit: str = "closed"
+    cached: int = 0
+    hits: int = 0

@@ -33,6 +33,7 @@ from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind
 from trunkline.gateway.masking import Mask
 from trunkline.gateway.patience import Patience
+from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session, Sessions
 from trunkline.gateway.shelf import Shelf
@@ -82,6 +83,7 @@ class Upstream:
         room = limits.processes if entry.transport == "stdio" else limits.sessions
         self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle)
         self._holding = Holding(self.name, limits)
+        self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
         """Requests on their way to it and back."""
@@ -128,6 +130,8 @@ class Upstream:
             sessions=len(self._sessions),
             held=len(self._holding),
             circuit=self._circuit.state,
+            cached=len(self._reads),
+            hits=self._reads.hits,
         )
 
     @property
@@ -205,6 +209,11 @@ class Upstream:
         if context.replay is not None and context.replay.asker not in (None, self.name):
             # What one upstream asked and wants echoed is not for another that is asked for the same name by now.
             raise InvalidParams("Invalid params: requestState belongs to another upstream; send the request without it")
+        if context.method == "resources/read":
+            return await self._reads.get(context, params, partial(self._call, context, params, uri))
+        return await self._call(context, params, uri)
+
+    async def _call(self, context: Context, params: Mapping[str, object], uri: str | None) -> Result:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         try:
             with self._circuit:
@@ -371,6 +380,7 @@ class Upstream:
             self.capabilities = connection.peer.capabilities
             self.shelf.error = ""
             self._circuit.answered()
+            self._reads.drop()
             self.shelf.expire(*KINDS)
             self._following.begin(connection.peer)
             self._warm()
@@ -414,14 +424,18 @@ class Upstream:
         if kinds is not None:
             self.shelf.expire(*kinds)
             self._warm()
+            if "resources" in kinds:
+                self._reads.drop()
         elif notification.method == following.UPDATED:
             uri = notification.params.get("uri")
             if isinstance(uri, str):
+                self._reads.drop(uri)
                 self._tell(None, uri)
 
     def _missed(self) -> None:
         """Nobody listened for a while: whatever changed meanwhile shows when the lists are read again."""
         self.shelf.expire(*KINDS)
+        self._reads.drop()
         self._warm()
 
     def _offers(self, kind: Kind) -> bool:
