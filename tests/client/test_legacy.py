@@ -27,6 +27,9 @@ class Http:
         self.requests: list[web.Request] = []
         self.get: Callable[[web.Request], object] | None = None
         self.version = "2025-11-25"
+        self.greeted = asyncio.Event()
+        self.greets = asyncio.Event()
+        self.greets.set()
         self._reply = reply
         self._capabilities = capabilities
         self._count = 0
@@ -42,6 +45,8 @@ class Http:
         message = await request.json()
         self.log.append((str(message.get("method", "response")), session))
         if message.get("method") == "initialize":
+            self.greeted.set()
+            await self.greets.wait()
             self._count += 1
             self.sessions.append(f"s{self._count}")
             result = initialized(self.version, **self._capabilities)
@@ -113,6 +118,36 @@ async def test_a_lost_session_is_renewed_unnoticed_and_once_for_all() -> None:
     assert server.methods().count("initialize") == 2
     assert server.methods().count("logging/setLevel") == 2
     assert [session for method, session in server.log if method == "tools/list"][-5:] == ["s2"] * 5
+
+
+async def test_a_request_made_while_the_session_is_renewed_waits_for_the_new_one() -> None:
+    server = Http()
+    async with Met(server) as peer:
+        server.sessions.clear()
+        server.greets.clear()
+        server.greeted.clear()
+        first = asyncio.create_task(peer.request("tools/list", {}))
+        await server.greeted.wait()
+        second = asyncio.create_task(peer.request("prompts/list", {}))
+        await asyncio.sleep(0.05)
+        server.greets.set()
+        await asyncio.gather(first, second)
+    assert [session for method, session in server.log if method == "prompts/list"] == ["s2"]
+
+
+async def test_a_renewal_whose_request_is_cancelled_is_done_by_the_next_one() -> None:
+    server = Http()
+    async with Met(server) as peer:
+        server.sessions.clear()
+        server.greets.clear()
+        server.greeted.clear()
+        first = asyncio.create_task(peer.request("tools/list", {}))
+        await server.greeted.wait()
+        second = asyncio.create_task(peer.request("prompts/list", {}))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        server.greets.set()
+        assert await second == {}
 
 
 async def test_a_session_lost_with_status_400_is_understood() -> None:

@@ -101,6 +101,7 @@ class LegacyPeer(BasePeer):
         if method == "logging/setLevel":
             self._log_level = dict(params)
         for last in (False, True):
+            await self._settled()
             session = self._session
             call = self.call(method, params, headers)
             call.on_notification, call.on_request = on_notification, on_request
@@ -221,13 +222,25 @@ class LegacyPeer(BasePeer):
             headers += (("MCP-Protocol-Version", self.revision),)
         return headers if self._session is None else (*headers, ("Mcp-Session-Id", self._session))
 
+    async def _settled(self) -> None:
+        """Wait while a session is being renewed: until then there are neither session nor version headers."""
+        if self._renewing.locked():
+            async with self._renewing:
+                return
+
     async def _renew(self, lost: str) -> None:
         """Begin a new session instead of a lost one, once for all who notice (Session Management, item 4)."""
         async with self._renewing:
             if self._session != lost:
                 return
             _log.info("%s: the session was lost, beginning a new one", self.name)
-            await self.initialize(self.revision or LATEST_LEGACY)
+            revision = self.revision
+            try:
+                await self.initialize(revision or LATEST_LEGACY)
+            except BaseException:
+                # Whoever comes next, or has waited for this, tries again.
+                self.revision, self._session = revision, lost
+                raise
             restored: list[tuple[str, Params]] = [("resources/subscribe", {"uri": uri}) for uri in self._followed]
             if self._log_level is not None:
                 restored.append(("logging/setLevel", self._log_level))
