@@ -189,3 +189,25 @@ def test_the_trace_follows_the_caller_s(request_of: RequestOf) -> None:
     assert request_of(params={"_meta": {"traceparent": parent}}).trace == "0af7651916cd43dd8448eb211c80319c"
     assert len(request_of().trace) == 32
     assert request_of(params={"_meta": {"traceparent": "x\n"}}).trace != "x\n"
+
+
+FORM = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize("content", [{"n": "three"}, [], "n"])
+async def test_a_legacy_answer_that_does_not_fit_the_form_fails_the_tool(
+    request_of: RequestOf, content: object
+) -> None:
+    exchange = Recorder(interactive=True, answers={"q": {"action": "accept", "content": content}})
+
+    with pytest.raises(ToolError, match="does not fit"):
+        await request_of(revision="2025-11-25", exchange=exchange).elicit("?", FORM, key="q")
+
+
+async def test_accepting_without_content_is_an_empty_form(request_of: RequestOf) -> None:
+    exchange = Recorder(interactive=True, answers={"q": {"action": "accept", "content": None}})
+
+    answer = await request_of(revision="2025-11-25", exchange=exchange).elicit("?", FORM, key="q")
+
+    assert answer.accepted
+    assert answer.content == {}

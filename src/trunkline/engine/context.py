@@ -219,10 +219,15 @@ class Context:
             url: a page to visit instead; what happens there stays out of band.
             key: a stable name of the question; by default the order of asking.
 
+        Raises `ToolError` when what a legacy client sends does not fit the form; a modern one is asked again.
+
             answer = await context.elicit("Which city?", {"type": "object", "properties": {"city": {"type": "string"}}})
         """
         key = key or self._next_key("elicit")
-        answer = (await self.ask({key: elicitation(message, schema, url=url)}))[key]
+        request = elicitation(message, schema, url=url)
+        answer = (await self.ask({key: request}))[key]
+        if not fits(request, answer):
+            raise ToolError(f"The client's answer to {key!r} does not fit the form it was asked to fill in")
         content = answer.get("content")
         return Elicited(str(answer.get("action")), dict(content) if isinstance(content, dict) else {})
 
@@ -319,7 +324,8 @@ def fits(request: InputRequest, answer: object) -> bool:
         return action in ("decline", "cancel")
     if request.params is None or request.params.get("mode") == "url":
         return True
-    return schema.compile_schema(request.params["requestedSchema"]).is_valid(answer.get("content", {}))
+    content = answer.get("content")
+    return schema.compile_schema(request.params["requestedSchema"]).is_valid({} if content is None else content)
 
 
 def _object(answer: object, key: str) -> dict[str, object]:
