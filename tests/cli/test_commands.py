@@ -197,6 +197,12 @@ def test_a_signal_ends_up_cleanly_with_its_upstreams(configuration: Path) -> Non
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
+def test_tokens_are_refused_where_nobody_can_present_one(tmp_path: Path) -> None:
+    done = run("up", "--stdio", "--tokens", str(tmp_path / "tokens.json"), WEATHER)
+    assert done.returncode == 2
+    assert "--tokens needs HTTP" in done.stderr
+
+
 def test_tokens_decide_who_may_call_what(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
     (tmp_path / "ci.token").write_text("token-of-ci\n")

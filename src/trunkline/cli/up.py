@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
+    if arguments.stdio and arguments.tokens:
+        raise ConfigError("--tokens needs HTTP: over --stdio the one caller is whoever started this; leave out one")
     target = classify(arguments.target)
     console = Console(stderr=arguments.stdio)
     live = console.is_terminal and not (arguments.no_table or arguments.stdio)
