@@ -479,3 +479,12 @@ async def test_progress_keeps_a_call_alive_also_when_nobody_is_told() -> None:
 
     async with Client(server) as client:
         assert (await client.call("crawl", timeout=0.5)).text == "arrived"
+
+
+@pytest.mark.parametrize(
+    "option", [["--token", "s3cret"], ["TOKEN=s3cret"], ["https://me:s3cret@host/"], ["-k=s3cret"]]
+)
+def test_a_command_is_named_without_its_options(option: list[str]) -> None:
+    one, other = (Client(["server", *option, last]).connection.target for last in ("a", "b"))
+    assert one.name == "server"
+    assert one.key != other.key

@@ -4,6 +4,7 @@ What it is for: read a target, and know how to meet it.
 What may live here: the kinds of target. What may not: requests, configuration files.
 """
 
+import itertools
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -96,12 +97,18 @@ class LinkTarget:
     Parameters:
         name: for people. open_link: makes a fresh link.
         on_garbage: takes what the server sends that is not an MCP message.
+        key: for the memory of eras, where the name does not tell servers apart.
     """
 
     def __init__(
-        self, name: str, open_link: Callable[[], Link], on_garbage: Callable[[bytes], None] | None = None
+        self,
+        name: str,
+        open_link: Callable[[], Link],
+        on_garbage: Callable[[bytes], None] | None = None,
+        key: str | None = None,
     ) -> None:
-        self.name = self.key = name
+        self.name = name
+        self.key = key or name
         self._open_link = open_link
         self._on_garbage = on_garbage
 
@@ -158,7 +165,13 @@ def resolve(
     def open_link() -> Link:
         return StdioLink(words[0], words[1:], env=env, cwd=cwd, on_stderr=on_stderr)
 
-    return LinkTarget(shlex.join(words[:3]), open_link)
+    return LinkTarget(_shown(words), open_link, key=shlex.join(words))
+
+
+def _shown(words: list[str]) -> str:
+    """What names a command: no option and nothing after one, since arguments often carry tokens."""
+    plain = itertools.takewhile(lambda word: not word.startswith("-") and "=" not in word and "://" not in word, words)
+    return shlex.join([words[0], *list(plain)[1:3]])
 
 
 def _words(target: str | Path | Sequence[str]) -> list[str]:
