@@ -13,6 +13,7 @@ from trunkline.engine.doors import Change, RequestFacts
 from trunkline.engine.principal import Principal
 from trunkline.errors import Forbidden, Unauthenticated
 from trunkline.protocol import json, messages
+from trunkline.protocol.headers import HeaderParam
 from trunkline.transports.http import HTTPTransport
 
 MODERN = {"MCP_Protocol_Version": "2026-07-28", "Mcp_Method": "tools/call"}
@@ -153,3 +154,15 @@ async def test_changes_for_one_reach_no_other(pair: Pair, stage: Stage) -> None:
     assert (await streams[3].message())["method"] == "notifications/prompts/list_changed"
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(streams[2].message(), 0.05)
+
+
+async def test_a_tool_that_is_not_on_the_list_is_forbidden_before_its_headers_are_looked_at(
+    pair: Pair, stage: Stage
+) -> None:
+    stage.header_params = lambda tool: (HeaderParam("region", ("region",), "string", b"mcp-param-region"),)  # type: ignore[method-assign]
+    ada, _ = pair
+    for name in ("chat", "no_such_tool"):
+        message = request(1, "tools/call", {"name": name, "arguments": {"region": "eu"}, "_meta": meta()})
+        response = await ada.post(message, **MODERN, Mcp_Name=name)
+        assert response.status == 403
+        assert "not on this caller's list" in (await response.json())["error"]["message"]

@@ -182,7 +182,12 @@ async def serve(
         if isinstance(exchange, ListenExchange):
             payload = await listen(application, context, exchange)
         else:
-            if method == "tools/call" and params.name is not UNSET:
+            # The headers of a tool that is not on the caller's list are not looked at: the engine says it is forbidden.
+            if (
+                method == "tools/call"
+                and params.name is not UNSET
+                and (principal.tools is None or principal.may_call(params.name))
+            ):
                 mirrored = application.engine.provider.header_params(params.name)
                 if mirrored:
                     _check_header_params(mirrored, params, headers)
