@@ -12,6 +12,7 @@ from trunkline.policy.limits import CallLimits
 
 Seconds = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1)]
+Value = Annotated[object, Meta(extra_json_schema={"description": "Any value."})]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +125,58 @@ class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
 
 
+class EditSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool or prompt that an endpoint shows otherwise than its server does."""
+
+    name: Annotated[
+        Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] | None,
+        Meta(description="Its name here. Left out: the gateway's.", examples=["now"]),
+    ] = None
+    title: Annotated[str | None, Meta(description="Its title here.", examples=["Now"])] = None
+    description: Annotated[
+        str | None, Meta(description="What it does, for the model.", examples=["What time it is in Zurich."])
+    ] = None
+    pin: Annotated[
+        dict[str, Value],
+        Meta(
+            description="Arguments that are filled in; clients neither see nor set them.",
+            examples=[{"timezone": "Europe/Zurich"}],
+        ),
+    ] = {}
+
+
+class EndpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A selection of the gateway under a path of its own, /endpoints/NAME/mcp."""
+
+    tools: Annotated[
+        tuple[Text, ...],
+        Meta(description="The tools it has, by the gateway's names; * is any text.", examples=[["git__*"]]),
+    ] = ()
+    prompts: Annotated[
+        tuple[Text, ...], Meta(description="The prompts it has, likewise.", examples=[["git__review"]])
+    ] = ()
+    resources: Annotated[
+        tuple[Text, ...],
+        Meta(description="The resources and templates it has, by their URIs, likewise.", examples=[["docs://*"]]),
+    ] = ()
+    edit_tools: Annotated[
+        dict[str, EditSettings], Meta(description="Tools to show otherwise, by the gateway's names.")
+    ] = {}
+    edit_prompts: Annotated[
+        dict[str, EditSettings], Meta(description="Prompts to show otherwise, by the gateway's names.")
+    ] = {}
+    instructions: Annotated[
+        str | None, Meta(description="Guidance for the model. Left out: the gateway's.", examples=["For travellers."])
+    ] = None
+    discovery: Annotated[
+        Literal["list", "progressive"],
+        Meta(
+            description="How clients learn of tools: a list, or find_tools and call_tool alone.",
+            examples=["progressive"],
+        ),
+    ] = "list"
+
+
 class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of a trunkline gateway."""
 
@@ -132,6 +185,9 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(description="Configuration files of clients whose servers come first.", examples=[["mcp.json"]]),
     ] = ()
     servers: Annotated[dict[str, ServerSettings], Meta(description="The servers behind the gateway, by name.")] = {}
+    endpoints: Annotated[
+        dict[str, EndpointSettings], Meta(description="Selections of the gateway under paths of their own, by name.")
+    ] = {}
     listen: Annotated[Listen, Meta(description="Where the endpoint is served.")] = Listen()
     tokens: Annotated[
         tuple[TokenSettings, ...],

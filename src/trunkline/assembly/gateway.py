@@ -20,7 +20,7 @@ from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.engine.doors import Authenticator
 from trunkline.engine.engine import Engine
-from trunkline.gateway import Federation, UpstreamStatus
+from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import Problem
@@ -47,6 +47,7 @@ class Gateway:
         plan: what to make.
         authenticator, call_timeout: go before what the configuration says, now and later.
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
+        progressive: tools are found by search instead of being listed.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Gateway:
         authenticator: Authenticator | None = None,
         call_timeout: float | None = None,
         limits: Mapping[str, int | float | None] | None = None,
+        progressive: bool = False,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -67,8 +69,9 @@ class Gateway:
         self._call_timeout = call_timeout
         self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
         self.limiter = _limiter(plan, limits or {}, self.federation)
+        made = ProgressiveEngine if progressive else Engine
         self.application = Application(
-            Engine(self.federation, interceptors=(self.limiter,) if self.limiter else (), observer=CallLog()),
+            made(self.federation, interceptors=(self.limiter,) if self.limiter else (), observer=CallLog()),
             authenticator=authenticator or plan.tokens,
             call_timeout=call_timeout or plan.settings.listen.call_timeout,
         )
@@ -140,6 +143,7 @@ def read_gateway(
     environment: Mapping[str, str] | None = None,
     remembered: Remembered | None = None,
     limits: Mapping[str, int | float | None] | None = None,
+    progressive: bool = False,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -148,13 +152,14 @@ def read_gateway(
         ask: asks the person for an `${input:…}`; each is asked for once.
         authenticator, call_timeout: go before what the file says.
         limits: values of `CallLimits` that go before the file's; None leaves those.
+        progressive: tools are found by search instead of being listed.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
     plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
-    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits)
+    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits, progressive=progressive)
 
 
 def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> Limiter | None:

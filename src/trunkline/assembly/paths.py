@@ -75,7 +75,7 @@ class ServerPaths:
         interceptors = () if limiter is None else (limiter.alone(name, partial(_federated, name)),)
         face = self._gateway.federation.single(name)
         application = Application(Engine(face, interceptors=interceptors, observer=CallLog()))
-        self._gateway.application.inflight.enter(_Drain(self._gateway.application, application))
+        self._gateway.application.inflight.enter(Drain(self._gateway.application, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)
 
 
@@ -107,8 +107,8 @@ class _Authenticator:
         return _Alone(one.issuer, one.subject, one.client, one.scopes, one.tools, server=self._server)
 
 
-class _Drain:
-    """Stands among the gateway's calls for all of one server alone: what drains or stops them does so with these."""
+class Drain:
+    """Stands among the gateway's calls for all of one path beside it: what drains or stops them does so with these."""
 
     def __init__(self, whole: Application, alone: Application) -> None:
         self._whole = whole

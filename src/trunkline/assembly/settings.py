@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import inspect
 
-from trunkline.assembly.configuration import Configuration, Listen, ServerSettings, TokenSettings
+from trunkline.assembly.configuration import Configuration, EndpointSettings, Listen, ServerSettings, TokenSettings
+from trunkline.assembly.selecting import endpoint_faults
 from trunkline.assembly.strict import faults
 from trunkline.errors import ConfigError
 from trunkline.policy.limits import CallLimits
@@ -50,7 +51,7 @@ class Settings:
         path: the file.
         native: it is a `trunkline.yaml`, where any mistake makes the whole file unusable.
         servers: each with the file it stands in, in the order lists follow.
-        listen, tokens, limits: as in the file, or their defaults.
+        listen, tokens, limits, endpoints: as in the file, or their defaults.
         lines: where in a native file each value stands.
         faults: what makes the whole file unusable.
         problems: servers that were left out.
@@ -67,6 +68,7 @@ class Settings:
     problems: tuple[Problem, ...] = ()
     includes: tuple[Path, ...] = ()
     limits: CallLimits = field(default_factory=CallLimits)
+    endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
 
 
 def is_native(path: str) -> bool:
@@ -114,6 +116,7 @@ class _Native:
         own = Source(self.path, Path(self.path).resolve().parent)
         servers = [*self._included(read), *((entry, own) for entry in self._own(read))]
         self._tokens(read)
+        self.faults += endpoint_faults(read.endpoints, self.place)
         self._names(servers)
         return Settings(
             self.path,
@@ -126,6 +129,7 @@ class _Native:
             tuple(self.problems),
             tuple(self.includes),
             read.limits,
+            read.endpoints,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:

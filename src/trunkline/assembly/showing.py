@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.assembly.configuration import Listen, ServerSettings, TokenSettings
+from trunkline.assembly.configuration import EditSettings, EndpointSettings, Listen, ServerSettings, TokenSettings
 from trunkline.assembly.plan import Remembered, fill_in
 from trunkline.assembly.serving import guard_of
 from trunkline.assembly.settings import REFERENCE, SECRET_NAME, Settings, Source, read_settings
@@ -74,6 +74,8 @@ class _Rows:
             yield Row(f"include[{index}]", str(path), self._native("include", index))
         for entry, source in self._settings.servers:
             yield from self._server(entry, source)
+        for name, endpoint in self._settings.endpoints.items():
+            yield from self._endpoint(name, endpoint)
         for name in Listen.__struct_fields__:
             value = getattr(self._settings.listen, name)
             yield Row(f"listen.{name}", _text(value), self._native("listen", name))
@@ -100,6 +102,17 @@ class _Rows:
                     yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, name, member))
             else:
                 yield Row(key, _shown(name, value), self._origin(entry, source, name))
+
+    def _endpoint(self, name: str, endpoint: EndpointSettings) -> Iterator[Row]:
+        above = ("endpoints", name)
+        for field in ("tools", "prompts", "resources", "instructions", "discovery"):
+            yield Row(f"endpoints.{name}.{field}", _text(getattr(endpoint, field)), self._native(*above, field))
+        for member, edits in (("edit_tools", endpoint.edit_tools), ("edit_prompts", endpoint.edit_prompts)):
+            for real, edit in edits.items():
+                for field in EditSettings.__struct_fields__:
+                    value = _text(getattr(edit, field))
+                    key = f"endpoints.{name}.{member}.{real}.{field}"
+                    yield Row(key, value, self._native(*above, member, real, field))
 
     def _token(self, index: int, token: TokenSettings) -> Iterator[Row]:
         values = {

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from msgspec import inspect
 
-from trunkline.portable.place import Place, kind, server
+from trunkline.portable.place import Place, kind
 
 
 def faults(value: object, type_: inspect.Type, place: Place) -> Iterator[str]:
@@ -54,7 +54,11 @@ def accepted(type_: inspect.Type) -> str:
     return "true or false, without quotes," if isinstance(plain, inspect.BoolType) else "a mapping"
 
 
-_TEXTS = {"^/": 'a path that begins with "/"', "^[0-9a-fA-F]{64}$": "a string of 64 hexadecimal digits"}
+_TEXTS = {
+    "^/": 'a path that begins with "/"',
+    "^[0-9a-fA-F]{64}$": "a string of 64 hexadecimal digits",
+    "^[A-Za-z0-9_-]{1,64}$": "a string of 1 to 64 letters, digits, _ and -",
+}
 
 
 def _struct(value: object, type_: inspect.StructType, place: Place) -> Iterator[str]:
@@ -78,7 +82,15 @@ def _mapping(value: object, type_: inspect.DictType, place: Place) -> Iterator[s
         return
     for name, member in value.items():
         nested = isinstance(_plain(type_.value_type), inspect.StructType)
-        yield from faults(member, type_.value_type, place.own(server(name), name) if nested else place.at(name))
+        yield from faults(member, type_.value_type, place.own(_owner(place, name), name) if nested else place.at(name))
+
+
+def _owner(place: Place, name: str) -> str:
+    kind = _OWNERS.get(place.trail[-1], "server") if place.trail else "server"
+    return f"{kind} {json.dumps(name[:80])}"
+
+
+_OWNERS: dict[str | int, str] = {"endpoints": "endpoint", "edit_tools": "tool", "edit_prompts": "prompt"}
 
 
 def _sequence(value: object, type_: inspect.VarTupleType, place: Place) -> Iterator[str]:
@@ -99,6 +111,8 @@ def _plain(type_: inspect.Type) -> inspect.Type:
 
 
 def _fits(value: object, type_: inspect.Type) -> bool:
+    if isinstance(type_, inspect.CustomType):
+        return True
     if isinstance(type_, inspect.LiteralType):
         return isinstance(value, str) and value in type_.values
     if isinstance(type_, inspect.BoolType):
@@ -148,7 +162,10 @@ def _unquoted(value: object) -> bool:
 
 
 def _plural(type_: inspect.Type) -> str:
-    return "strings" if isinstance(_plain(type_), inspect.StrType) else "mappings"
+    plain = _plain(type_)
+    if isinstance(plain, inspect.CustomType):
+        return "values"
+    return "strings" if isinstance(plain, inspect.StrType) else "mappings"
 
 
 def _said(place: Place, what: str, key: str | None = None) -> str:

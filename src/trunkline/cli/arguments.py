@@ -67,6 +67,7 @@ def _up(commands: "Commands") -> None:
     up.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8808)")
     up.add_argument("--path", help="path of the endpoint (default: /mcp)")
+    up.add_argument("--progressive", action="store_true", help="list find_tools and call_tool in place of all tools")
     up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
     up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
     up.add_argument("--public-url", metavar="URL", help="the URL clients use, when a proxy stands in front")

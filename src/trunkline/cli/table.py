@@ -7,6 +7,7 @@ What may live here: rendering. What may not: anything that changes what is shown
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from rich.text import Text
 from trunkline.assembly.logs import printable
 
 if TYPE_CHECKING:
+    from trunkline.assembly.endpoints import EndpointStatus
     from trunkline.gateway import UpstreamStatus
 
 Statuses = Callable[[], Sequence["UpstreamStatus"]]
@@ -57,6 +59,20 @@ def upstream_table(statuses: Sequence["UpstreamStatus"]) -> Table:
     return table
 
 
+def endpoint_table(endpoints: Sequence["EndpointStatus"], base: str) -> Table:
+    """The endpoints of the configuration: where each is, what it shows, what it names and nobody has."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("endpoint", "url"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("tools", justify="right", no_wrap=True)
+    table.add_column("problem", overflow="fold", ratio=1)
+    for one in endpoints:
+        count = "" if one.tools is None else f"{one.tools}{' by search' if one.progressive else ''}"
+        problems = Text(printable("; ".join(one.problems)), style="red")
+        table.add_row(escape(one.name), Text(base + one.path, style="cyan"), count, problems)
+    return table
+
+
 def _state(status: "UpstreamStatus") -> Text:
     if status.state == "ready" and status.circuit != "closed":
         return Text("not answering", style="red")
@@ -81,13 +97,28 @@ def settled(statuses: Sequence["UpstreamStatus"]) -> bool:
     return all(status.state in _SETTLED for status in statuses)
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown: the endpoint's URL, what paths are put behind, and where the rest is asked for each time."""
+
+    url: str
+    base: str
+    statuses: Statuses
+    endpoints: "Callable[[], Sequence[EndpointStatus]]"
+    suggestion: Callable[[], str | None]
+
+    def parts(self) -> list[RenderableType]:
+        """The upstreams, the endpoints over them if there are any, and how to use it all."""
+        endpoints = self.endpoints()
+        over = [endpoint_table(endpoints, self.base)] if endpoints else []
+        return [upstream_table(self.statuses()), *over, how_to_use(self.url, self.suggestion())]
+
+
 class LiveTable:
     """The table on a terminal, redrawn as things change; log lines scroll above it."""
 
-    def __init__(self, console: Console, url: str, statuses: Statuses, suggestion: Callable[[], str | None]) -> None:
-        self._url = url
-        self._statuses = statuses
-        self._suggestion = suggestion
+    def __init__(self, console: Console, view: View) -> None:
+        self._view = view
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> "LiveTable":
@@ -100,8 +131,8 @@ class LiveTable:
         self._live.__exit__(kind, error, trace)
 
     def _render(self) -> RenderableType:
-        statuses = self._statuses()
-        return Group(Text(), upstream_table(statuses), Text(), how_to_use(self._url, self._suggestion()), Text())
+        blank = Text()
+        return Group(*(one for part in self._view.parts() for one in (blank, part)), blank)
 
 
 def log_handler(console: Console) -> logging.Handler:

@@ -21,7 +21,6 @@ from trunkline.cli import table
 from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trunkline.assembly.gateway import Gateway
     from trunkline.engine.doors import Authenticator
     from trunkline.portable.model import Input
     from trunkline.runtime.application import Application
@@ -64,6 +63,7 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
 
 
 async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool) -> int:
+    from trunkline.assembly.endpoints import EndpointPaths
     from trunkline.assembly.gateway import Gateway, read_gateway
     from trunkline.assembly.paths import ServerPaths
     from trunkline.assembly.plan import Remembered
@@ -76,6 +76,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
         authenticator=_authenticator(arguments),
         call_timeout=arguments.call_timeout,
         remembered=remembered,
+        progressive=arguments.progressive,
         limits={
             "concurrent_per_caller": arguments.max_concurrent_per_caller,
             "concurrent_per_server": arguments.max_concurrent_per_server,
@@ -89,26 +90,30 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     listen = _listen(arguments, gateway.plan.settings.listen)
     guard = guard_of(listen)
     paths = ServerPaths(gateway, guard)
-    app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=paths)
-    async with contextlib.aclosing(paths), _listening(arguments, listen, app) as (url, stopped), reloading(reloader):
-        _warn_if_open(console, listen, gateway.application)
-        if live:
-            with table.LiveTable(console, url, gateway.statuses, gateway.suggestion):
-                await stopped
-            return 0
-        await _print_when_settled(console, url, gateway, stopped)
-        await stopped
+    endpoints = EndpointPaths(gateway, guard, paths)
+    app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=endpoints)
+    listening = _listening(arguments, listen, app)
+    async with contextlib.aclosing(paths), contextlib.aclosing(endpoints), listening as (url, stopped):
+        view = table.View(url, url.removesuffix(app.path), gateway.statuses, endpoints.statuses, gateway.suggestion)
+        async with reloading(reloader):
+            _warn_if_open(console, listen, gateway.application)
+            if live:
+                with table.LiveTable(console, view):
+                    await stopped
+                return 0
+            await _print_when_settled(console, view, stopped)
+            await stopped
     return 0
 
 
-async def _print_when_settled(console: Console, url: str, gateway: "Gateway", stopped: "asyncio.Task[None]") -> None:
+async def _print_when_settled(console: Console, view: table.View, stopped: "asyncio.Task[None]") -> None:
     """Without a live table: say where at once, and how each upstream is once that is known."""
-    console.print(f"endpoint {url}", soft_wrap=True)
-    while not table.settled(gateway.statuses()) and not stopped.done():
+    console.print(f"endpoint {view.url}", soft_wrap=True)
+    while not table.settled(view.statuses()) and not stopped.done():
         await asyncio.sleep(0.1)
     if not stopped.done():
-        console.print(table.upstream_table(gateway.statuses()), soft_wrap=True)
-        console.print(table.how_to_use(url, gateway.suggestion()), soft_wrap=True)
+        for part in view.parts():
+            console.print(part, soft_wrap=True)
 
 
 async def _serve_stdio(application: "Application") -> int:

@@ -86,6 +86,14 @@ class Endpoint:
         pinned = chosen.pins(real)
         return tuple(one for one in self._face.header_params(real) if one.path[0] not in pinned)
 
+    def known_as(self, context: Context) -> str | None:
+        """What the gateway calls the tool or prompt of a request, where that is another name."""
+        name = context.params.name
+        if not isinstance(name, str) or context.method not in ("tools/call", "prompts/get"):
+            return None
+        real = self._chosen["tools" if context.method == "tools/call" else "prompts"].real(name)
+        return None if real == name else real
+
     def count(self, kind: Kind) -> int | None:
         """How many of a kind are shown; None before any is known."""
         shown = self._shown.lists[kind]
