@@ -79,7 +79,7 @@ Dial = Callable[[Call], Awaitable[Connection]]
 
 
 class Dialler:
-    """Connects to configured servers, of any era, over stdio, Streamable HTTP and HTTP+SSE.
+    """Connects to configured servers, of any era, over stdio, Streamable HTTP and HTTP+SSE, and to described APIs.
 
     Parameters:
         info: the gateway's `Implementation` record, told to upstreams as `clientInfo`.
@@ -107,6 +107,8 @@ class Dialler:
         )
         if call.entry.transport == "stdio":
             return await self._start(call, approach)
+        if call.entry.transport == "openapi":
+            return await self._describe(call)
         return await self._reach(call.entry, approach)
 
     def hold(self) -> None:
@@ -138,18 +140,30 @@ class Dialler:
         # A server that does not survive the probe is started again: the last link is the one that counts.
         return Connection(cast("Peer", peer), shared=entry.processes == "shared", ended=made[-1].ended)
 
-    async def _reach(self, entry: Entry, approach: Approach) -> Connection:
+    async def _describe(self, call: Call) -> Connection:
+        from trunkline.gateway.openapi.peer import open_api
+
+        peer = await open_api(call.entry, self._shared())
+        for fault in peer.faults[:20]:
+            call.hear(f"left out: {fault}")
+        return Connection(peer)
+
+    def _shared(self) -> "aiohttp.ClientSession":
         from trunkline.client.http import new_session
 
         if self._pool is None:
             self._pool = new_session()
+        return self._pool
+
+    async def _reach(self, entry: Entry, approach: Approach) -> Connection:
+        pool = self._shared()
         known = self._memory.get(entry.url)
         if known is not None and known.era == "modern":
             # A remembered modern server is not asked anything; we want to know that it is there.
             self._memory.forget(entry.url)
         headers = tuple(entry.headers.items())
         sse = True if entry.transport == "sse" else None if entry.sse_fallback else False
-        peer = await meet_http(entry.url, self._pool, approach, headers, sse=sse)
+        peer = await meet_http(entry.url, pool, approach, headers, sse=sse)
         return Connection(cast("Peer", peer))
 
 

@@ -49,8 +49,11 @@ _TYPES: Mapping[str, Transport] = {
     "streamablehttp": "http",
     "remote": "http",
     "sse": "sse",
+    "openapi": "openapi",
 }
-_TYPES_TEXT = '"stdio", "http" (also "streamable-http", "streamableHttp", "streamable_http") and "sse" are accepted'
+_TYPES_TEXT = (
+    '"stdio", "http" (also "streamable-http", "streamableHttp", "streamable_http"), "sse" and "openapi" are accepted'
+)
 
 # A bare `timeout` counts seconds in Goose, Cline and Roo Code, milliseconds everywhere else.
 _GOOSE = frozenset({"cmd", "envs", "env_keys", "uri", "available_tools"})
@@ -148,6 +151,10 @@ def _transport(fields: Fields, command: str, url: str, dialect: Dialect) -> tupl
         raise place.fault(f"{what}; {_TYPES_TEXT}")
     if transport == "stdio" and not command:
         raise fields.place.fault("is a stdio server without a command; give `command`")
+    if transport == "openapi":
+        if command or bool(url) == isinstance(fields.rest.get("file"), str):
+            raise fields.place.fault("is an OpenAPI document, which has either a `url` or a `file`: give one of them")
+        return transport, False
     if transport != "stdio" and not url:
         raise fields.place.fault("is a remote server without an address; give `url`")
     return transport, word == "remote" or (word == "http" and dialect.http_may_be_sse)

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from trunkline.errors import ConfigError
+from trunkline.portable import openapi
 from trunkline.portable.dotenv import read_env_file
 from trunkline.portable.model import Entry, Input
 from trunkline.portable.place import server
@@ -100,8 +101,11 @@ def resolve(
         url=work.expand(entry.url, "url"),
         headers=headers,
     )
+    if entry.transport == "openapi":
+        resolved = openapi.resolved(resolved, work.expand, workspace, work.files)
     _check(resolved)
-    secrets = {*work.inserted, *env.values(), *headers.values(), *_in_url(resolved.url), *_in_args(resolved.args)}
+    secrets = openapi.secrets(resolved) if entry.transport == "openapi" else set()
+    secrets |= {*work.inserted, *env.values(), *headers.values(), *_in_url(resolved.url), *_in_args(resolved.args)}
     # A header may hold a scheme before its token, a key stand on several lines, and a log one of them alone.
     secrets |= {word for value in headers.values() for word in value.split()}
     secrets |= {line.strip() for value in secrets for line in value.splitlines()}
@@ -235,7 +239,7 @@ def _check(entry: Entry) -> None:
     if entry.transport == "stdio":
         if not entry.command:
             raise ConfigError(f"{server(entry.name)}: command: is empty once its references are expanded")
-    elif not _is_web_address(entry.url):
+    elif not _is_web_address(entry.url) and (entry.url or entry.transport != "openapi"):
         raise ConfigError(f"{server(entry.name)}: url: is not an http:// or https:// address")
 
 
