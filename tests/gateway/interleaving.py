@@ -122,6 +122,16 @@ class Person:
 
 
 @contextlib.asynccontextmanager
+async def held(dialler):
+    """A dialler's pool for as long as it is used."""
+    dialler.hold()
+    try:
+        yield
+    finally:
+        await dialler.release()
+
+
+@contextlib.asynccontextmanager
 async def endpoint():
     """A gateway over two modern upstreams and a legacy one that keeps a session for each caller; yields its URL."""
     servers = {name: shop(name) for name in ("one", "two", "kept")}
@@ -135,8 +145,7 @@ async def endpoint():
         f"token-of-{name}": Principal("test", name, tools=("*__echo", "*__ask", f"*__{right}"))
         for name, right in RIGHTS.items()
     }
-    dialler.hold()
-    async with served(HTTPTransport(servers["kept"].application)) as kept:
+    async with served(HTTPTransport(servers["kept"].application)) as kept, held(dialler):
         entries = [Entry(name, "http", url=f"http://127.0.0.1:{kept}/mcp") for name in servers]
         federation = Federation(entries, dial=dial)
         limiter = Limiter(CallLimits(concurrent_per_caller=6, concurrent_per_server=6), federation.server_of)
@@ -144,7 +153,6 @@ async def endpoint():
         async with served(HTTPTransport(application)) as port:
             await until(lambda: all(status.tools for status in federation.statuses()))
             yield f"http://127.0.0.1:{port}/mcp"
-        await dialler.release()
     for server in servers.values():
         await server.application.stop()
 

@@ -19,6 +19,7 @@ from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, Ov
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import HeaderParam, check_params
 from trunkline.protocol.messages import (
+    Id,
     Message,
     Params,
     admit,
@@ -76,9 +77,18 @@ class HTTPExchange:
         self.written = time.monotonic()
         await self._send({"type": "http.response.body", "body": sse.encode(message), "more_body": True})
 
-    def retry_after(self, seconds: float) -> None:
-        """Say when the same request may succeed (RFC 9110, 10.2.3), unless the response has begun."""
-        self._extra = [*self._extra, (b"retry-after", b"%d" % math.ceil(seconds))]
+    def refusal(self, id: Id, error: ProtocolError) -> tuple[int, bytes]:
+        """Status and message of an error, and when the same request may succeed (RFC 9110, 10.2.3)."""
+        if isinstance(error, Overloaded) and error.retry_after is not None:
+            self._extra = [*self._extra, (b"retry-after", b"%d" % math.ceil(error.retry_after))]
+        return http_status(error), error_message(id, error)
+
+    def stopped(self) -> bool:
+        """Whether the cancellation that is under way is ours, by `cancel`; then it ends here."""
+        if self.reason is None or self.task is None:
+            return False
+        self.task.uncancel()
+        return True
 
     async def finish(self, status: int, payload: bytes) -> None:
         """Send the response and end."""
@@ -191,17 +201,12 @@ async def serve(
                 mirrored = application.engine.provider.header_params(params.name)
                 if mirrored:
                     _check_header_params(mirrored, params, headers)
-            result = await application.engine.handle(context)
-            payload = json.encode({"jsonrpc": "2.0", "id": id, "result": result})
+            payload = json.encode({"jsonrpc": "2.0", "id": id, "result": await application.engine.handle(context)})
     except ProtocolError as error:
-        status = http_status(error)
-        payload = error_message(id, error)
-        if isinstance(error, Overloaded) and error.retry_after is not None:
-            exchange.retry_after(error.retry_after)
+        status, payload = exchange.refusal(id, error)
     except asyncio.CancelledError:
-        if exchange.reason is None or exchange.task is None:
+        if not exchange.stopped():
             raise
-        exchange.task.uncancel()
         if exchange.reason == "disconnect":
             return
         payload = error_message(id, DeadlineExceeded(f"{method} was stopped after {timeout:g} seconds"))
