@@ -75,7 +75,8 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     for wire in (*REVISIONS, *OLDER):
         key = f"server/{wire} direct pending/{wire} extension/"
         found.append(Job(key, _server_job(wire, Leg("", "direct"), subjects.direct, options.url)))
-    for wire, upstream in product(REVISIONS, () if options.url else REVISIONS):
+    wires = (*REVISIONS, *OLDER)
+    for wire, upstream in product(wires, () if options.url else wires):
         way = Leg("", "gateway", upstream=upstream)
         key = f"server/{wire} {way.title} pending/{wire} extension/"
         start = partial(subjects.through_gateway, upstream=upstream)

@@ -14,14 +14,14 @@ CLIENT = f"{sys.executable} -m conformance.client"
 START_SECONDS = 20.0
 
 
-# The fixture server by the newest wire it speaks.
-FIXTURES = {"2025-11-25": "conformance.legacy:app", "2026-07-28": "conformance.server:app"}
+MODERN = "2026-07-28"
 
 
 @contextmanager
-def direct(folder: Path, wire: str = "2026-07-28") -> Iterator[str]:
-    """The fixture server; gives the URL of its endpoint."""
-    with _serving(FIXTURES[wire], folder / "server.log") as url:
+def direct(folder: Path, wire: str = MODERN) -> Iterator[str]:
+    """The fixture server, which speaks no newer wire than this; gives the URL of its endpoint."""
+    app = "conformance.server:app" if wire == MODERN else "conformance.legacy:app"
+    with _serving(app, folder / "server.log", {"CONFORMANCE_WIRE": wire}) as url:
         yield url
 
 

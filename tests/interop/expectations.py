@@ -102,6 +102,8 @@ BY_GATEWAY: dict[str, dict[str, Any]] = {
     "python-sdk": {**GATEWAY, "chat": []},
     "typescript": GATEWAY,
     "sessions": GATEWAY,
+    "sse": GATEWAY,
+    "fastmcp": GATEWAY,
 }
 NO_OUTPUT = {"in": ["a", "b"], "out": None}
 NO_PERSON = [Like("could not answer .*Method not found"), []]
@@ -135,6 +137,8 @@ ABSENT: dict[str, dict[str, set[str]]] = {
         "python-sdk sse": {"listen"},
         # What its workshop does not have: it pushes questions only, completes nothing, has no subscriptions.
         "fastmcp": {"where", "chat", "complete", "cancel", "listen", *QUESTIONS},
+        "gateway over fastmcp": {"where", "chat", "complete", "cancel", "listen", *QUESTIONS},
+        "gateway over sse": {"listen"},
     },
 }
 

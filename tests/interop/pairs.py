@@ -40,7 +40,8 @@ class Pair(NamedTuple):
     @property
     def workshop(self) -> str:
         """The server whose workshop the client sees."""
-        return "typescript" if self.upstream == "sessions" else self.upstream or self.server
+        known = {"sessions": "typescript", "sse": "python-sdk"}
+        return known.get(self.upstream or "", self.upstream or self.server)
 
     @property
     def modern(self) -> bool:
@@ -94,10 +95,10 @@ def _through_us() -> list[Pair]:
         pairs += [Pair("fastmcp", upstream, "auto", MODERN, "http")]
         pairs += [Pair("python-sdk", upstream, "auto", MODERN, "stdio")]
         pairs += [Pair("typescript", upstream, "2025-11-25", "2025-11-25", "stdio")]
-    # The TypeScript one again, as a server that knows no newer revision than 2025-11-25.
-    old = "gateway over sessions"
-    for client in ("python-sdk", "typescript"):
-        pairs += [Pair(client, old, "auto", MODERN, "http"), Pair(client, old, "2025-11-25", "2025-11-25", "http")]
+    # The TypeScript one again, as a server that knows no newer revision than 2025-11-25; the Python one over HTTP+SSE.
+    for old in ("gateway over sessions", "gateway over sse", "gateway over fastmcp"):
+        for client in ("python-sdk", "typescript"):
+            pairs += [Pair(client, old, "auto", MODERN, "http"), Pair(client, old, "2025-11-25", "2025-11-25", "http")]
     return pairs
 
 
@@ -112,6 +113,14 @@ INSPECTED = [
 
 EVERYTHING = [Pair("trunkline", "everything", "auto", "2025-11-25", how) for how in ("stdio", "sse", "http")]
 """What `test_everything` runs."""
+
+_MET = {
+    "typescript": ("typescript", "http"),
+    "sessions": ("typescript", "sessions"),
+    "sse": ("python-sdk", "sse"),
+    "fastmcp": ("fastmcp", "http"),
+}
+"""The upstreams that are met over HTTP: whose they are, and what they speak."""
 
 LABEL = "shop"
 """What the upstream is called in the gateway's configuration."""
@@ -153,10 +162,10 @@ def observe(pair: Pair, serving: Serving) -> Seen:
 
 
 def gateway_command(upstream: str, how: str, serving: Serving) -> list[str]:
-    """What starts our gateway over one upstream: the Python one is launched, the TypeScript ones are met over HTTP."""
+    """What starts our gateway over one upstream: the Python one is launched, the others are met at their URL."""
     if upstream != "python-sdk":
-        spoken = "sessions" if upstream == "sessions" else "http"
-        entry: dict[str, object] = {"url": serving(server_command("typescript", spoken))}
+        server, spoken = _MET[upstream]
+        entry: dict[str, object] = {"url": serving(server_command(server, spoken))}
     else:
         command, *arguments = server_command(upstream, "stdio")
         entry = {"command": command, "args": arguments}
