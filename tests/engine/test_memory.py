@@ -53,6 +53,26 @@ class TestEvents:
         third = await log.append("t", "b", b"x" * 300)
         assert await log.after("t", second) == ("b", [(third, b"x" * 300)])
 
+    async def test_one_owner_cannot_push_out_what_is_kept_for_another(self) -> None:
+        for bounds, count in (({"limit": 4}, 1), ({"size": 40}, 10)):
+            log = MemoryEvents(**bounds)
+            mine = await log.append("ann.1", "a", b"x")
+            for number in range(20):
+                await log.append(f"eve.{number}", "a", b"y" * count)
+            assert await log.after("ann.1", mine) == ("a", [])
+
+    async def test_a_dropped_stream_that_goes_on_does_not_count_anew(self) -> None:
+        log = MemoryEvents(limit=1)
+        seen = [await log.append("s", "a", b"%d" % number) for number in range(3)]
+        await log.append("s", "b", b"x")
+        for number in range(3, 9):
+            last = await log.append("s", "a", b"%d" % number)
+        assert await log.after("s", seen[1]) is None
+        assert last not in seen
+        found = await log.after("s", seen[2])
+        assert found is not None
+        assert [data for _, data in found[1]] == [b"3", b"4", b"5", b"6", b"7", b"8"]
+
     async def test_forgetting_ends_a_stream_or_a_session_and_leaves_nothing(self) -> None:
         log = MemoryEvents()
         a, b = await log.append("s", "a", b"x"), await log.append("s", "b", b"x")
@@ -67,6 +87,7 @@ class TestEvents:
         await log.forget("t")
         assert not log._streams
         assert not log._of_session
+        assert not log._shares
 
 
 class TestSessions:
@@ -88,3 +109,15 @@ class TestSessions:
         await store.save("c", SessionState())
         assert await store.load("b") is None
         assert await store.load("a") is not None
+
+    async def test_one_owner_cannot_end_the_sessions_of_another(self) -> None:
+        store = MemorySessions(limit=3)
+        await store.save("ann.1", SessionState())
+        for number in range(10):
+            await store.save(f"eve.{number}", SessionState())
+        assert await store.load("ann.1") is not None
+        assert await store.load("eve.7") is None
+        assert await store.load("eve.9") is not None
+        for key in ("ann.1", "eve.8", "eve.9"):
+            await store.end(key)
+        assert not store._owners

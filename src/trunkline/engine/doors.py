@@ -171,7 +171,11 @@ class SessionState(msgspec.Struct):
 
 
 class SessionStore(Protocol):
-    """Where the changing part of legacy sessions lives; a session without an entry has ended."""
+    """Where the changing part of legacy sessions lives; a session without an entry has ended.
+
+    Up to its first dot a key is the same for all sessions of one owner and of no other, so that a full store can make
+    room at the expense of whoever fills it.
+    """
 
     async def load(self, key: str) -> SessionState | None:
         """The state, or None when the session ended or expired; counts as use."""
@@ -184,7 +188,10 @@ class SessionStore(Protocol):
 
 
 class EventLog(Protocol):
-    """Messages of resumable streams (2025-11-25, Resumability and Redelivery)."""
+    """Messages of resumable streams (2025-11-25, Resumability and Redelivery); `session` is a key as in `SessionStore`.
+
+    Numbers of a stream never begin again, not even after it was dropped: a client must not skip what it has not seen.
+    """
 
     async def append(self, session: str, stream: str, data: bytes) -> str:
         """Keep a message; returns its event id, unique in the session, which tells the stream."""

@@ -41,13 +41,14 @@ class MemorySessions:
 
     Parameters:
         idle: seconds without use after which a session has expired.
-        limit: sessions kept; beyond it the longest unused end.
+        limit: sessions kept; beyond it the longest unused of the owner with the most end.
     """
 
     def __init__(self, idle: float = 24 * 3600, limit: int = 100_000) -> None:
         self._idle = idle
         self._limit = limit
         self._sessions: OrderedDict[str, tuple[float, SessionState]] = OrderedDict()
+        self._owners: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
 
     async def load(self, key: str) -> SessionState | None:
         """The state, or None when the session ended or expired."""
@@ -63,15 +64,32 @@ class MemorySessions:
         self._expire()
         self._keep(key, state)
         if len(self._sessions) > self._limit:
-            self._sessions.popitem(last=False)
+            most = max(self._owners, key=self._count)
+            self._drop(next(iter(self._owners[most])))
 
     async def end(self, key: str) -> None:
         """End it; later loads give None."""
-        self._sessions.pop(key, None)
+        if key in self._sessions:
+            self._drop(key)
 
     def _keep(self, key: str, state: SessionState) -> None:
         self._sessions[key] = (time.monotonic(), state)
         self._sessions.move_to_end(key)
+        owner = _owner_of(key)
+        mine = self._owners.setdefault(owner, OrderedDict())
+        mine[key] = None
+        mine.move_to_end(key)
+        self._owners.move_to_end(owner)
+
+    def _count(self, owner: str) -> int:
+        return len(self._owners[owner])
+
+    def _drop(self, key: str) -> None:
+        del self._sessions[key]
+        owner = _owner_of(key)
+        del self._owners[owner][key]
+        if not self._owners[owner]:
+            del self._owners[owner]
 
     def _expire(self) -> None:
         oldest = time.monotonic() - self._idle
@@ -79,7 +97,7 @@ class MemorySessions:
             key, (used, _) = next(iter(self._sessions.items()))
             if used >= oldest:
                 return
-            del self._sessions[key]
+            self._drop(key)
 
 
 class _Log:
@@ -87,9 +105,19 @@ class _Log:
 
     __slots__ = ("events", "last", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, last: int) -> None:
         self.events: deque[bytes] = deque()
-        self.last = 0
+        self.last = last
+        self.size = 0
+
+
+class _Share:
+    """What one owner has in the log: streams, longest unused first, and bytes."""
+
+    __slots__ = ("size", "streams")
+
+    def __init__(self) -> None:
+        self.streams: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.size = 0
 
 
@@ -98,36 +126,43 @@ class MemoryEvents:
 
     Parameters:
         per_stream: events kept of one stream.
-        limit: streams kept in all; beyond it the longest unused are dropped.
-        size: bytes kept in all; beyond it the longest unused streams are dropped.
+        limit: streams kept in all; beyond it the longest unused of the owner with the most are dropped.
+        size: bytes kept in all; beyond it the longest unused streams of the owner with the most bytes are dropped.
     """
 
     def __init__(self, per_stream: int = 1000, limit: int = 10_000, size: int = 64 * 1024 * 1024) -> None:
         self._per_stream = per_stream
         self._limit = limit
         self._room = size
-        self._streams: OrderedDict[tuple[str, str], _Log] = OrderedDict()
+        self._streams: dict[tuple[str, str], _Log] = {}
         self._of_session: dict[str, set[str]] = {}
+        self._shares: OrderedDict[str, _Share] = OrderedDict()
+        self._dropped = 0
 
     async def append(self, session: str, stream: str, data: bytes) -> str:
         """Keep a message; the event id is `stream/number`."""
         key = (session, stream)
         log = self._streams.get(key)
         if log is None:
-            log = self._streams[key] = _Log()
+            # It may have been dropped before: what is numbered now comes after all that ever was.
+            log = self._streams[key] = _Log(self._dropped)
             self._of_session.setdefault(session, set()).add(stream)
-        else:
-            self._streams.move_to_end(key)
+        share = self._share(key)
         log.last += 1
         log.events.append(data)
-        log.size += len(data)
-        self._room -= len(data)
+        self._grow(share, log, len(data))
         while len(log.events) > self._per_stream:
-            self._shorten(log)
-        while len(self._streams) > self._limit or (self._room < 0 and len(self._streams) > 1):
-            self._drop(next(iter(self._streams)))
-        while self._room < 0 and len(log.events) > 1:
-            self._shorten(log)
+            self._grow(share, log, -len(log.events.popleft()))
+        while len(self._streams) > self._limit:
+            self._drop(next(iter(max(self._shares.values(), key=_streams).streams)))
+        while self._room < 0:
+            longest_unused = next(iter(max(self._shares.values(), key=_size).streams))
+            if longest_unused != key:
+                self._drop(longest_unused)
+            elif len(log.events) > 1:
+                self._grow(share, log, -len(log.events.popleft()))
+            else:
+                break
         return f"{stream}/{log.last}"
 
     async def after(self, session: str, event: str) -> tuple[str, list[tuple[str, bytes]]] | None:
@@ -148,17 +183,43 @@ class MemoryEvents:
         for name in [stream] if stream is not None else list(self._of_session.get(session, ())):
             self._drop((session, name))
 
+    def _share(self, key: tuple[str, str]) -> _Share:
+        owner = _owner_of(key[0])
+        share = self._shares.setdefault(owner, _Share())
+        share.streams[key] = None
+        share.streams.move_to_end(key)
+        self._shares.move_to_end(owner)
+        return share
+
+    def _grow(self, share: _Share, log: _Log, size: int) -> None:
+        log.size += size
+        share.size += size
+        self._room -= size
+
     def _drop(self, key: tuple[str, str]) -> None:
         log = self._streams.pop(key, None)
         if log is None:
             return
-        self._room += log.size
+        self._dropped = max(self._dropped, log.last)
+        owner = _owner_of(key[0])
+        share = self._shares[owner]
+        self._grow(share, log, -log.size)
+        del share.streams[key]
+        if not share.streams:
+            del self._shares[owner]
         names = self._of_session[key[0]]
         names.discard(key[1])
         if not names:
             del self._of_session[key[0]]
 
-    def _shorten(self, log: _Log) -> None:
-        dropped = len(log.events.popleft())
-        log.size -= dropped
-        self._room += dropped
+
+def _streams(share: _Share) -> int:
+    return len(share.streams)
+
+
+def _size(share: _Share) -> int:
+    return share.size
+
+
+def _owner_of(key: str) -> str:
+    return key.partition(".")[0]

@@ -151,7 +151,7 @@ class Duplex:
         """Select legacy semantics for this connection (versioning, dual-era server)."""
         if self._session is not None:
             raise InvalidRequest("This connection is initialized already")
-        facts = negotiated(message)
+        facts = negotiated(message, self._principal)
         self._session = Session(self._application, self._store, facts, self._session_limits, self.tell)
         await self._store.save(facts.key, SessionState())
         assert message.id is not UNSET

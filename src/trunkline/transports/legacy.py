@@ -142,7 +142,7 @@ class Legacy:
     async def _initialize(self, message: Message, principal: Principal, send: Send, extra: Headers) -> None:
         assert message.id is not UNSET
         try:
-            facts = negotiated(message)
+            facts = negotiated(message, principal)
             sealed = seal(self._application.engine.keys, principal, facts)
         except ProtocolError as error:
             await respond(send, 200, messages.error_message(message.id, error), extra)

@@ -4,6 +4,7 @@ What it is for: `initialize`, the session id, the requests only a session can an
 What may live here: what HTTP sessions and duplex streams share. What may not: how messages travel.
 """
 
+import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -78,7 +79,7 @@ _decode_cancelled = msgspec.json.Decoder(_Cancelled).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
 
 
-def negotiated(message: Message) -> Facts:
+def negotiated(message: Message, principal: Principal) -> Facts:
     """The facts of a session that an `initialize` request begins. Raises `InvalidParams`."""
     try:
         hello = _decode_hello(b"{}" if message.params is UNSET else message.params)
@@ -87,7 +88,7 @@ def negotiated(message: Message) -> Facts:
     info = hello.client_info
     if info is not None:
         info = {key: info[key] for key in ("name", "version", "title") if key in info}
-    return Facts(secrets.token_urlsafe(12), negotiate(hello.version).name, time.time(), hello.capabilities, info)
+    return Facts(_fresh_key(principal.owner), negotiate(hello.version).name, time.time(), hello.capabilities, info)
 
 
 def seal(keys: KeyRing, principal: Principal, facts: Facts) -> str:
@@ -111,6 +112,11 @@ def unseal(keys: KeyRing, principal: Principal, sealed: bytes, life: float) -> F
     if facts.revision not in REVISIONS or facts.issued + life < time.time():
         raise SealError
     return facts
+
+
+def _fresh_key(owner: str) -> str:
+    """As `SessionStore` has it: all keys of one owner begin alike."""
+    return f"{hashlib.sha256(owner.encode()).hexdigest()[:16]}.{secrets.token_urlsafe(12)}"
 
 
 def cancelled_id(message: Message) -> Id:
