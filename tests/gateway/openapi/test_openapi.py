@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
@@ -20,6 +21,7 @@ from trunkline.gateway import Federation
 from trunkline.gateway.openapi import encoding
 from trunkline.gateway.openapi.document import Document, parse
 from trunkline.gateway.openapi.operations import operations
+from trunkline.gateway.openapi.requests import build
 from trunkline.portable.interpolate import Answers, resolve
 from trunkline.portable.openapi import OpenApi
 from trunkline.portable.read import parse_document
@@ -331,3 +333,35 @@ def test_a_path_parameter_stays_one_segment(value):
         assert value in ("", ".", "..")
     else:
         assert unquote(text) == value and not set("/?#;\\") & set(text)
+
+
+@pytest.mark.parametrize(("given", "base"), [({}, "v1"), ({"version": "v2"}, "v2"), ({"version": "../x"}, None)])
+def test_server_variables_take_only_what_the_document_allows(given, base):
+    made, faults = operations(Document(parse(PETSTORE.read_bytes(), "petstore")), OpenApi(variables=given))
+
+    assert {one.base for one in made.values()} == ({f"http://petstore.example/{base}"} if base else set())
+    assert base or "variables" in faults[0]
+
+
+def test_an_argument_cannot_bring_a_credential_along():
+    document = {
+        "openapi": "3.1.0",
+        "security": [{"key": []}],
+        "paths": {"/a": {"get": {"parameters": [{"name": "o", "in": "query", "schema": {"type": "object"}}]}}},
+        "components": {"securitySchemes": {"key": {"type": "apiKey", "in": "query", "name": "api_key"}}},
+    }
+    (operation,) = listed(document, auth={"key": SECRET})[0].values()
+
+    request = build(operation, {"o": {"api_key": "theirs", "x": 1}}, {}, {"key": SECRET})
+
+    assert request.url == f"http://api.example/a?x=1&api_key={SECRET}"
+
+
+def test_the_examples_of_the_page_are_sound():
+    page = Path(__file__).parents[3] / "docs" / "openapi.md"
+    examples = re.findall(r"^```json\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+    assert len(examples) == 2
+    for example in examples:
+        (entry,) = parse_document(example, "mcp.json").entries
+        assert resolve(entry, {"PETSTORE_KEY": SECRET}, Answers(), PETSTORE.parent).transport == "openapi"
