@@ -1,6 +1,7 @@
 -- One modern tools/call with all its headers, over and over.
--- Arguments after "--": a Lua pattern that the body of a right answer contains. With it every answer is read and held
--- to it; without, wrk counts statuses and bytes only, and leaves the caches it shares with the server alone.
+-- Arguments after "--": the tool's name, and a Lua pattern that the body of a right answer contains. With it every answer
+-- is read and held to it; without, wrk counts statuses and bytes only, and leaves the caches it shares with the server
+-- alone.
 
 local threads = {}
 
@@ -16,7 +17,8 @@ local function check(status, headers, body)
 end
 
 function init(args)
-  expected = args[1]
+  local tool = args[1]
+  expected = args[2]
   wrong = 0
   first_wrong = ""
   if expected then response = check end
@@ -25,9 +27,9 @@ function init(args)
   wrk.headers["Accept"] = "application/json, text/event-stream"
   wrk.headers["MCP-Protocol-Version"] = "2026-07-28"
   wrk.headers["Mcp-Method"] = "tools/call"
-  wrk.headers["Mcp-Name"] = "add"
+  wrk.headers["Mcp-Name"] = tool
   wrk.headers["Authorization"] = "Bearer bench-token"
-  wrk.body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":2,"b":3},'
+  wrk.body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"' .. tool .. '","arguments":{"a":2,"b":3},'
     .. '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
     .. '"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},'
     .. '"io.modelcontextprotocol/clientCapabilities":{}}}}'

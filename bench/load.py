@@ -41,7 +41,9 @@ def load(server: Running, seconds: int, size: float) -> Pass:
 def _load(server: Running, seconds: int, arguments: list[str], connections: int = 16) -> Pass:
     """Load a server from the last core with the same call over some connections."""
     before = server.cpu()
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT), server.url, "--", *arguments]
+    seconds = max(seconds, server.subject.least)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT), server.url, "--"]
+    command += [server.subject.tool, *arguments]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     os.sched_setaffinity(child.pid, {CORES[-1]})
     output, _ = child.communicate(timeout=seconds + 60)

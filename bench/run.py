@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, memory, report, start
+from bench import calls, gateways, memory, report, start
 from bench.report import Budget, Load
 from bench.subjects import ROOT
 
@@ -20,6 +20,7 @@ def main() -> int:
     quick = options.quick
     measures: dict[str, tuple[str, Callable[[], Budget]]] = {
         "1": ("what one tools/call costs", lambda: calls.measure(*((1, 1) if quick else (5, 3)))),
+        "2": ("what the same costs through a gateway", lambda: gateways.measure(*((1, 1) if quick else (5, 2)))),
         "7": ("memory", lambda: memory.measure(2_000 if quick else 100_000)),
         "8": ("start", lambda: start.measure(3 if quick else 15)),
     }

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,18 @@ CORES = sorted(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Subject:
-    """An application to load: `app` as uvicorn takes it; `expected` is a Lua pattern of a right answer's body."""
+    """An application to load: `app` as uvicorn takes it; `expected` is a Lua pattern of a right answer's body.
+
+    `tool` is the name it is called by; `least` the seconds a pass must take for calls to end at all.
+    """
 
     name: str
     app: str
     python: Path = OURS
     factory: bool = True
     expected: str = RIGHT
+    tool: str = "add"
+    least: int = 1
 
 
 ECHO = Subject("echo", "bench.apps.echo:standard", factory=False, expected='"a":%s*2')
@@ -45,7 +50,11 @@ HOOKS_MANY = Subject("trunkline, hooks, 1,000 tools", "bench.apps.ours:hooks_man
 SDK = Subject("SDK, default", "bench.apps.sdk:default", PEERS)
 SDK_BEST = Subject("SDK, best", "bench.apps.sdk:best", PEERS)
 FASTMCP = Subject("FastMCP, default", "bench.apps.fast:default", PEERS)
-GATEWAY = Subject("trunkline gateway", "trunkline.up")
+GATEWAY = Subject("trunkline gateway", "trunkline.up", tool="bench__add")
+UPSTREAM = Subject("upstream", "bench.apps.upstream:one", factory=False)
+UPSTREAM_MANY = Subject("upstream, 1,000 tools", "bench.apps.upstream:thousand", factory=False)
+FORWARDER = Subject("forwarder, aiohttp", "bench.apps.forwarder:create")
+FASTMCP_PROXY = Subject("FastMCP proxy", "bench.apps.fast:proxy", PEERS, least=4)
 FASTMCP_BEST = Subject("FastMCP, best", "bench.apps.fast:best", PEERS)
 
 
@@ -74,34 +83,51 @@ class Running:
 
 
 @contextmanager
-def running(subject: Subject) -> Iterator[Running]:
-    """Start a subject pinned to the first core, and end it afterwards."""
-    port = _free_port()
+def running(subject: Subject, upstream: "Running | None" = None, core: int = CORES[0]) -> Iterator[Running]:
+    """Start a subject pinned to a core, and end it afterwards; a proxy is told its upstream."""
+    port = free_port()
     command = [str(subject.python), "-m", "uvicorn", subject.app, "--port", str(port), *UVICORN]
     command += ["--factory"] if subject.factory else []
-    with _process(subject, command, port) as server:
+    told = {} if upstream is None else {"BENCH_UPSTREAM": upstream.url}
+    with process(subject, command, port, told, core) as server:
         yield server
 
 
 @contextmanager
-def gateway(upstream: Running) -> Iterator[Running]:
-    """`trunkline up` over one upstream that is running, as a person would start it."""
-    port = _free_port()
-    config = LOGS / "mcp.json"
-    config.write_text(json.dumps({"mcpServers": {"bench": {"type": "http", "url": upstream.url}}}))
+def gateway(*upstreams: Running, entries: int = 1, subject: Subject = GATEWAY) -> Iterator[Running]:
+    """`trunkline up` over upstreams that are running, as a person would start it.
+
+    Where there are more entries than upstreams, they share them in turn; the first is called `bench`.
+    """
+    port = free_port()
+    config = LOGS / f"{subject.app}-{entries}.mcp.json"
+    names = ["bench", *(f"bench{number}" for number in range(2, entries + 1))]
+    servers = {
+        name: {"type": "http", "url": upstreams[number % len(upstreams)].url} for number, name in enumerate(names)
+    }
+    config.write_text(json.dumps({"mcpServers": servers}))
     command = [str(OURS.with_name("trunkline")), "up", "--port", str(port), "--no-table", str(config)]
-    with _process(GATEWAY, command, port) as server:
+    with process(subject, command, port) as server:
         yield server
 
 
 @contextmanager
-def _process(subject: Subject, command: list[str], port: int) -> Iterator[Running]:
-    """A process that listens on a port before the body runs, and is gone after it."""
+def process(
+    subject: Subject, command: list[str], port: int, told: Mapping[str, str] | None = None, core: int = CORES[0]
+) -> Iterator[Running]:
+    """A process that listens on a port before the body runs, and is gone after it; `told` adds to its environment."""
     log = LOGS / f"{subject.app.replace(':', '.')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
-        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    os.sched_setaffinity(child.pid, {CORES[0]})
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(told or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    os.sched_setaffinity(child.pid, {core})
     try:
         _wait(child, port, subject, log)
         yield Running(subject, port, child.pid)
@@ -114,7 +140,8 @@ def _process(subject: Subject, command: list[str], port: int) -> Iterator[Runnin
             child.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

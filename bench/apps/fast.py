@@ -1,6 +1,9 @@
 """FastMCP, as its documentation writes a server and as it is at its best."""
 
+import os
+
 from fastmcp import FastMCP
+from fastmcp.server import create_proxy
 
 
 def best():
@@ -25,3 +28,9 @@ def default():
         return a + b
 
     return server.http_app()
+
+
+def proxy():
+    """A proxy over the address in `BENCH_UPSTREAM`, as its documentation makes one; answers as JSON, no sessions."""
+    server = create_proxy(os.environ["BENCH_UPSTREAM"], name="bench")
+    return server.http_app(json_response=True, stateless_http=True)
