@@ -90,6 +90,9 @@ class Questions:
         if params is not None:
             if not self._revision.elicitation_modes:
                 params = {key: value for key, value in params.items() if key != "mode"}
+            elif params.get("mode") == "url":
+                # 2025-11-25 names each page; later revisions do without (client/elicitation, URL Mode).
+                params = {"elicitationId": secrets.token_urlsafe(12), **params}
             body["params"] = params
         return json.encode(body)
 
