@@ -61,24 +61,37 @@ class Seen:
             self.calls.append((context.params.name, context.principal.subject, outcome))
 
 
+class Later:
+    """An ASGI application that is known once its address is."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http":
+            await self.app(scope, receive, send)
+
+
 @contextlib.asynccontextmanager
 async def endpoint(selection, *, engine=Engine, authenticator=None, era="modern", token=None, seen=None, **servers):
     """A client of an endpoint over a gateway over servers, all over HTTP; yields it and a way to make others."""
     servers = servers or {"shop": workshop(), "clock": clock()}
     async with contextlib.AsyncExitStack() as stack:
-        entries = []
+        # One listening socket for all: each stopped web server takes its time.
+        behind = None
         for name, server in servers.items():
-            base = await stack.enter_async_context(served(server.app))
-            entries.append(Entry(name, "http", url=f"{base}/mcp"))
-        federation = Federation(entries)
+            behind = HTTPTransport(server.application, path=f"/{name}", beside=behind)
+            stack.push_async_callback(server.application.stop)
+        door = Later()
+        base = await stack.enter_async_context(served(door))
+        federation = Federation([Entry(name, "http", url=f"{base}/{name}") for name in servers])
+        made = engine(Endpoint(federation, selection), observer=seen)
+        application = Application(made, authenticator=authenticator)
+        door.app = HTTPTransport(application, beside=behind)
+        stack.push_async_callback(application.stop)
         await federation.start()
         stack.push_async_callback(federation.stop)
-        made = engine(Endpoint(federation, selection), observer=seen)
-        edge = await stack.enter_async_context(served(HTTPTransport(Application(made, authenticator=authenticator))))
 
         async def client(era=era, token=token, **handlers):
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            made = Client(f"{edge}/mcp", headers=headers, era=era, **handlers)
+            made = Client(f"{base}/mcp", headers=headers, era=era, **handlers)
             return await stack.enter_async_context(made)
 
         yield await client(), client, federation
@@ -92,35 +105,36 @@ CHOSEN = Selection(
 )
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_only_what_is_chosen_is_there_and_under_its_new_name(era):
-    async with endpoint(CHOSEN, era=era) as (client, _, _):
-        tools = {tool.name: tool for tool in await client.tools()}
-        assert list(tools) == ["shop__add", "shop__order", "now"], "in the order of the gateway"
-        assert (tools["now"].raw["title"], tools["now"].description) == ("Now", "What time it is here.")
-        assert (await client.call("shop__add", {"a": 1, "b": 2})).text == "3"
-        assert (await client.server()).instructions == "Ask before you order."
-        for hidden in ("clock__current", "shop__work", "current"):
-            with pytest.raises(RemoteError, match="Unknown tool"):
-                await client.call(hidden, {"zone": "UTC"})
+async def test_only_what_is_chosen_is_there_and_under_its_new_name():
+    async with endpoint(CHOSEN) as (_, make, _):
+        for era in ERAS:
+            client = await make(era)
+            tools = {tool.name: tool for tool in await client.tools()}
+            assert list(tools) == ["shop__add", "shop__order", "now"], "in the order of the gateway"
+            assert (tools["now"].raw["title"], tools["now"].description) == ("Now", "What time it is here.")
+            assert (await client.call("shop__add", {"a": 1, "b": 2})).text == "3"
+            assert (await client.server()).instructions == "Ask before you order."
+            for hidden in ("clock__current", "shop__work", "current"):
+                with pytest.raises(RemoteError, match="Unknown tool"):
+                    await client.call(hidden, {"zone": "UTC"})
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_a_pinned_argument_is_filled_in_and_cannot_be_set(era):
-    async with endpoint(CHOSEN, era=era) as (client, _, _):
-        (now,) = [tool for tool in await client.tools() if tool.name == "now"]
-        assert set(now.raw["inputSchema"]["properties"]) == {"style"}
-        assert "zone" not in now.raw["inputSchema"].get("required", [])
-        assert (await client.call("now")).text == "Europe/Zurich long"
-        assert (await client.call("now", {"style": "short"})).text == "Europe/Zurich short"
-        refused = await client.call("now", {"zone": "Mars"}, check=False)
-        assert refused.is_error
-        assert "fixed" in refused.text
+async def test_a_pinned_argument_is_filled_in_and_cannot_be_set():
+    async with endpoint(CHOSEN) as (_, make, _):
+        for era in ERAS:
+            client = await make(era)
+            (now,) = [tool for tool in await client.tools() if tool.name == "now"]
+            assert set(now.raw["inputSchema"]["properties"]) == {"style"}
+            assert "zone" not in now.raw["inputSchema"].get("required", [])
+            assert (await client.call("now")).text == "Europe/Zurich long"
+            assert (await client.call("now", {"style": "short"})).text == "Europe/Zurich short"
+            refused = await client.call("now", {"zone": "Mars"}, check=False)
+            assert refused.is_error
+            assert "fixed" in refused.text
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_input_rounds_and_progress_go_through_a_rename(era):
-    asked = []
+async def test_input_rounds_and_progress_go_through_a_rename():
+    asked, reports = [], []
 
     def answer(request):
         asked.append(request.message)
@@ -133,13 +147,13 @@ async def test_input_rounds_and_progress_go_through_a_rename(era):
             "shop__work": Edit(name="toil"),
         },
     )
-    async with endpoint(selection, era=era) as (_, make, _):
-        client = await make(elicit=answer)
-        assert (await client.call("buy")).text == "2 shirts L"
-        assert asked == ["How many?", "Which size?"]
-        reports = []
-        assert (await client.call("toil", progress=lambda *one: reports.append(one[:2]))).text == "done"
-        assert reports == [(1, 2), (2, 2)]
+    async with endpoint(selection) as (_, make, _):
+        for era in ERAS:
+            client = await make(era, elicit=answer)
+            assert (await client.call("buy")).text == "2 shirts L"
+            assert asked[-2:] == ["How many?", "Which size?"]
+            assert (await client.call("toil", progress=lambda *one: reports.append(one[:2]))).text == "done"
+            assert reports[-2:] == [(1, 2), (2, 2)]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -168,17 +182,18 @@ async def test_resources_are_chosen_by_their_uris():
                 await client.read(uri)
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_prompts_and_their_completion(era):
+async def test_prompts_and_their_completion():
     edit = Edit(name="check", description="Check a program.")
     selection = Selection(prompts=("shop__review",), edit_prompts={"shop__review": edit})
-    async with endpoint(selection, era=era) as (client, _, _):
-        (prompt,) = await client.prompts()
-        assert (prompt.name, prompt.description) == ("check", "Check a program.")
-        assert "workshop" in str((await client.prompt("check", {"language": "perl"})).messages)
-        assert (await client.complete("language", "p", prompt="check")).values == ["python", "perl"]
-        with pytest.raises(RemoteError):
-            await client.prompt("shop__review", {"language": "perl"})
+    async with endpoint(selection) as (_, make, _):
+        for era in ERAS:
+            client = await make(era)
+            (prompt,) = await client.prompts()
+            assert (prompt.name, prompt.description) == ("check", "Check a program.")
+            assert "workshop" in str((await client.prompt("check", {"language": "perl"})).messages)
+            assert (await client.complete("language", "p", prompt="check")).values == ["python", "perl"]
+            with pytest.raises(RemoteError):
+                await client.prompt("shop__review", {"language": "perl"})
 
 
 async def test_a_pinned_argument_of_a_prompt():
@@ -257,17 +272,18 @@ async def test_a_sick_server_is_told_only_where_it_could_show():
 # -- progressive discovery --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_two_tools_stand_for_all(era):
-    async with endpoint(EVERYTHING, engine=ProgressiveEngine, era=era) as (client, _, _):
-        assert [tool.name for tool in await client.tools()] == ["find_tools", "call_tool"]
-        found = (await client.call("find_tools", {"query": "time of day", "limit": 3})).structured
-        if era == "modern":
-            (first, *_) = found["tools"]
-            assert first["name"] == "clock__current"
-            assert set(first) == {"name", "description", "inputSchema"}
-        called = await client.call("call_tool", {"name": "clock__current", "arguments": {"zone": "UTC"}})
-        assert called.text == "UTC long"
+async def test_two_tools_stand_for_all():
+    async with endpoint(EVERYTHING, engine=ProgressiveEngine) as (_, make, _):
+        for era in ERAS:
+            client = await make(era)
+            assert [tool.name for tool in await client.tools()] == ["find_tools", "call_tool"]
+            found = (await client.call("find_tools", {"query": "time of day", "limit": 3})).structured
+            if era == "modern":
+                (first, *_) = found["tools"]
+                assert first["name"] == "clock__current"
+                assert set(first) == {"name", "description", "inputSchema"}
+            called = await client.call("call_tool", {"name": "clock__current", "arguments": {"zone": "UTC"}})
+            assert called.text == "UTC long"
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -290,15 +306,15 @@ async def test_the_call_inside_is_seen_under_its_real_name_with_its_callers_righ
         assert seen.calls == [("clock__current", "ann", "ok"), ("clock__current", "bob", Forbidden.name)]
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_the_call_inside_asks_and_tells_its_caller(era):
-    async with endpoint(EVERYTHING, engine=ProgressiveEngine, era=era) as (_, make, _):
-        client = await make(elicit=lambda request: {"n": 2, "size": "L"})
-        ordered = await client.call("call_tool", {"name": "shop__order", "arguments": {"item": "hats"}})
-        assert ordered.text == "2 hats L"
-        reports = []
-        await client.call("call_tool", {"name": "shop__work"}, progress=lambda *one: reports.append(one[:2]))
-        assert reports == [(1, 2), (2, 2)]
+async def test_the_call_inside_asks_and_tells_its_caller():
+    reports = []
+    async with endpoint(EVERYTHING, engine=ProgressiveEngine) as (_, make, _):
+        for era in ERAS:
+            client = await make(era, elicit=lambda request: {"n": 2, "size": "L"})
+            ordered = await client.call("call_tool", {"name": "shop__order", "arguments": {"item": "hats"}})
+            assert ordered.text == "2 hats L"
+            await client.call("call_tool", {"name": "shop__work"}, progress=lambda *one: reports.append(one[:2]))
+            assert reports[-2:] == [(1, 2), (2, 2)]
 
 
 async def test_state_of_a_round_is_bound_to_the_tool_inside():
