@@ -5,11 +5,12 @@ What may live here: wiring of engine and runtime. What may not: bytes.
 """
 
 import asyncio
-from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from trunkline.engine.doors import Authenticator, Bus, EventLog, SessionStore
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus, MemoryEvents, MemorySessions
+from trunkline.errors import Overloaded
 from trunkline.runtime.inflight import InFlight
 from trunkline.runtime.listen import ListenHub
 
@@ -45,40 +46,54 @@ class Application:
         self.inflight = InFlight()
         self.hub = ListenHub(self.bus)
         self.started = False
-        self._unwatch: Callable[[], None] | None = None
-        self._starting: asyncio.Lock | None = None
+        self._stopping = False
+        self._life: AsyncExitStack | None = None
+        self._turn: asyncio.Lock | None = None
 
     async def start(self) -> None:
-        """Start the provider and the extensions; safe to call again."""
+        """Start the provider and the extensions; safe to call again. What began is undone when another part fails.
+
+        Raises `Overloaded` while the application stops: a late request must not bring it back to life.
+        """
         if self.started:
             return
-        self._starting = self._starting or asyncio.Lock()
-        async with self._starting:
+        if self._stopping:
+            raise Overloaded("The server is stopping; send the request again when it is back")
+        async with self._one_at_a_time():
             if self.started:
                 return
-            self.hub.start()
             self.inflight.draining = False
-            await self.engine.provider.start()
-            for extension in self.engine.extensions:
-                if extension.start is not None:
-                    await extension.start()
-            self._unwatch = self.engine.provider.watch(self.bus.publish)
+            async with AsyncExitStack() as life:
+                await self.engine.provider.start()
+                life.push_async_callback(self.engine.provider.stop)
+                for extension in self.engine.extensions:
+                    if extension.start is not None:
+                        await extension.start()
+                    if extension.stop is not None:
+                        life.push_async_callback(extension.stop)
+                self.hub.start()
+                life.callback(self.hub.stop)
+                life.callback(self.engine.provider.watch(self.bus.publish))
+                self._life = life.pop_all()
             self.started = True
 
     async def stop(self, drain: float = 5.0) -> None:
         """End open streams, wait up to `drain` seconds for calls, stop extensions and provider."""
-        if self._unwatch is None:
-            return
-        self.started = False
-        for extension in self.engine.extensions:
-            if extension.drain is not None:
-                await extension.drain()
-        await self.inflight.drain(drain)
-        self._unwatch()
-        self._unwatch = None
-        self.hub.stop()
-        for extension in reversed(self.engine.extensions):
-            if extension.stop is not None:
-                await extension.stop()
-        await self.engine.provider.stop()
-        await self.inflight.stop()
+        async with self._one_at_a_time():
+            life, self._life = self._life, None
+            if life is None:
+                return
+            self.started, self._stopping = False, True
+            try:
+                async with life:  # ends what `start` began, the last first
+                    for extension in self.engine.extensions:
+                        if extension.drain is not None:
+                            await extension.drain()
+                    await self.inflight.drain(drain)
+                await self.inflight.stop()
+            finally:
+                self._stopping = False
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        self._turn = self._turn or asyncio.Lock()
+        return self._turn
