@@ -31,6 +31,9 @@ class OneTool:
     def instructions(self) -> str | None:
         return "Call it."
 
+    def freshness(self) -> Mapping[str, object]:
+        return {"ttlMs": 3_600_000, "cacheScope": "public"}
+
     def header_params(self, tool: str) -> tuple[HeaderParam, ...]:
         return ()
 

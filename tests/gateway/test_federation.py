@@ -141,6 +141,12 @@ async def test_nobody_is_told_who_the_other_hop_is():
         assert SERVER_INFO_KEY not in legacy.get("_meta", {})
 
 
+async def test_what_the_gateway_tells_of_itself_is_kept_briefly():
+    async with federated({"one": workshop()}, legacy=False) as (_federation, engine, _local):
+        told = await Caller(engine).request("server/discover")
+    assert (told["ttlMs"], told["cacheScope"]) == (60_000, "public")
+
+
 async def test_the_trace_follows_the_call():
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     async with federated(shops(), legacy=("west",)) as (_, engine, _local):

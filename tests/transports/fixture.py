@@ -55,6 +55,9 @@ class Stage:
     def instructions(self) -> str | None:
         return None
 
+    def freshness(self) -> Mapping[str, object]:
+        return {"ttlMs": 3_600_000, "cacheScope": "public"}
+
     def header_params(self, tool: str) -> tuple[HeaderParam, ...]:
         return ()
 

@@ -74,6 +74,9 @@ class Provider(Protocol):
     def instructions(self) -> str | None:
         """Guidance for the model, if any."""
 
+    def freshness(self) -> Mapping[str, object]:
+        """How long and for whom the answer to `server/discover` holds: its `ttlMs` and `cacheScope`."""
+
     async def list_tools(self, context: "Context") -> Result:
         """Answer `tools/list`; each tool is a dict with its `name`."""
 

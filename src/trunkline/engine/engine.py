@@ -179,8 +179,7 @@ class Engine:
         result: Result = {
             "supportedVersions": list(SERVED),
             "capabilities": self.capabilities(context.revision),
-            "cacheScope": "public",
-            "ttlMs": 3_600_000,
+            **self.provider.freshness(),
         }
         instructions = self.provider.instructions()
         if instructions:

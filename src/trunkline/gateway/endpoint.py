@@ -77,6 +77,10 @@ class Endpoint:
         """This endpoint's guidance, or the gateway's."""
         return self._selection.instructions or self._face.instructions()
 
+    def freshness(self) -> Mapping[str, object]:
+        """As the gateway's."""
+        return self._face.freshness()
+
     def header_params(self, tool: str) -> tuple[HeaderParam, ...]:
         """The parameters a tool mirrors into `Mcp-Param-*` headers, without those that are filled in."""
         chosen = self._chosen["tools"]

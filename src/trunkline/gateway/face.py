@@ -38,6 +38,8 @@ _CAPABILITIES: dict[str, object] = {
 }
 """Offered whatever the upstreams have at the moment: they may come and go while clients are connected."""
 
+_FRESHNESS: dict[str, object] = {"cacheScope": "public", "ttlMs": 60_000}
+
 _INSTRUCTIONS = 4000
 """Characters of one upstream's instructions that are passed on."""
 
@@ -100,6 +102,10 @@ class Face:
                 heading = "" if label is None else f"Names that begin with {label}__:\n"
                 parts.append(heading + text[:_INSTRUCTIONS])
         return "\n\n".join(parts) or None
+
+    def freshness(self) -> Mapping[str, object]:
+        """Briefly: what is told of the gateway grows while its upstreams connect."""
+        return _FRESHNESS
 
     @property
     def catalog(self) -> Catalog:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 Hook = Callable[[], Awaitable[None]]
+_FRESHNESS: Mapping[str, object] = {"cacheScope": "public", "ttlMs": 3_600_000}
 
 
 class FunctionProvider:
@@ -70,6 +71,10 @@ class FunctionProvider:
     def instructions(self) -> str | None:
         """Guidance for the model."""
         return self._guidance
+
+    def freshness(self) -> Mapping[str, object]:
+        """What is told of ourselves is the same for everybody and rarely changes."""
+        return _FRESHNESS
 
     def capabilities(self) -> Mapping[str, object]:
         """What was ever registered is declared."""
