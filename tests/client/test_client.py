@@ -207,9 +207,10 @@ async def test_progress_and_log_reach_the_callbacks_of_the_call(server: Server, 
 @ERAS
 async def test_changes_are_told_and_drop_what_is_cached(server: Server, era: Era) -> None:
     async with Client(server, era=era) as client:
-        changes = client.listen("memo://fixed", tools=True)
+        ready = asyncio.Event()
+        changes = client.listen("memo://fixed", tools=True, on_ready=ready.set)
         waiting = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(ready.wait(), 5)
 
         async def more() -> str:
             """More."""

@@ -205,9 +205,11 @@ async def test_listening_goes_on_after_the_connection_broke_and_tells_what_may_b
         return response
 
     async with serving(handler) as url, Client(url) as client:
-        changes = client.listen("file:///a", tools=True)
+        ready: list[int] = []
+        changes = client.listen("file:///a", tools=True, on_ready=lambda: ready.append(opened))
         found = [await anext(changes) for _ in range(3)]
         await changes.aclose()
+    assert ready == [1]
     assert found == [
         Change("tools", missed=True),
         Change("resource", "file:///a", missed=True),

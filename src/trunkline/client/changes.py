@@ -40,12 +40,16 @@ class Change(Struct, frozen=True):
 
 
 async def follow(
-    connection: Connection, wanted: Mapping[str, object], notice: Callable[[str, Mapping[str, object]], None]
+    connection: Connection,
+    wanted: Mapping[str, object],
+    notice: Callable[[str, Mapping[str, object]], None],
+    on_ready: Callable[[], None] | None = None,
 ) -> AsyncGenerator[Change, None]:
     """Changes for a listen filter, until the caller stops or the connection is closed for good.
 
     Parameters:
         notice: takes each notification before the change is handed out; for the cache.
+        on_ready: called once, when the server has confirmed the subscription for the first time.
 
     Raises `MethodNotFound` when the server offers none of it, `RemoteError` or `HttpFailure` when it refuses.
     """
@@ -56,7 +60,12 @@ async def follow(
             async with aclosing(peer.listen(wanted)) as notifications:
                 async for notification in notifications:
                     wait = _FIRST_WAIT
-                    for change in _changes(notification, missed, notice):
+                    changes = _changes(notification, missed, notice)
+                    if on_ready is not None:
+                        # The acknowledgement comes first, and what offers nothing has raised by now.
+                        on_ready()
+                        on_ready = None
+                    for change in changes:
                         yield change
         except HttpFailure as failure:
             if failure.status < 500 and failure.status != 429:

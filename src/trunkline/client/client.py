@@ -257,12 +257,18 @@ class Client:
         return self.listen(tools=True, prompts=True, resources=True)
 
     def listen(
-        self, *uris: str, tools: bool = False, prompts: bool = False, resources: bool = False
+        self,
+        *uris: str,
+        tools: bool = False,
+        prompts: bool = False,
+        resources: bool = False,
+        on_ready: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Change, None]:
         """Changes, for as long as one iterates; a lost connection is made again and listened on again.
 
         Parameters:
             uris: resources whose updates are wanted. tools, prompts, resources: whether changes of these lists are.
+            on_ready: called once, when the server has confirmed: every change from then on is told.
 
             async for change in client.listen("file:///notes.txt", tools=True):
                 print(change.kind, change.uri)
@@ -273,7 +279,7 @@ class Client:
                 wanted[f"{key}ListChanged"] = True
         if uris:
             wanted["resourceSubscriptions"] = list(uris)
-        return follow(self.connection, wanted, self._cache.notice)
+        return follow(self.connection, wanted, self._cache.notice, on_ready)
 
     async def request(
         self,
