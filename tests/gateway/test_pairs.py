@@ -103,7 +103,7 @@ async def _tells(caller):
 
 
 async def test_each_caller_has_a_process_of_its_own():
-    async with over(PER_SESSION, limits=Limits(processes=2, session_idle=0.3)) as (federation, engine):
+    async with over(PER_SESSION, limits=Limits(processes=2, session_idle=5)) as (federation, engine):
         alice, bob = (Caller(engine, one, principal=who) for one, who in (("2025-11-25", ALICE), ("2026-07-28", BOB)))
         before = descendants(str(EVERYTHING))
         await asyncio.gather(*(caller.call("everything__echo", message="x") for caller in (alice, alice, bob, bob)))
