@@ -54,7 +54,7 @@ def upstream_table(statuses: Sequence["UpstreamStatus"]) -> Table:
             status.revision or "",
             _state(status),
             "" if status.tools is None else str(status.tools),
-            Text(printable(status.error or ""), style="red" if status.state != "ready" else "dim"),
+            Text(printable(status.error or _changed(status)), style="red" if status.state != "ready" else "dim"),
         )
     return table
 
@@ -71,6 +71,11 @@ def endpoint_table(endpoints: Sequence["EndpointStatus"], base: str) -> Table:
         problems = Text(printable("; ".join(one.problems)), style="red")
         table.add_row(escape(one.name), Text(base + one.path, style="cyan"), count, problems)
     return table
+
+
+def _changed(status: "UpstreamStatus") -> str:
+    """The latest change of its tools, where nothing is wrong."""
+    return f"{status.changes[-1]} ({len(status.changes)} changes since start)" if status.changes else ""
 
 
 def _state(status: "UpstreamStatus") -> Text:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from trunkline.errors import MethodNotFound, ProtocolError, RemoteError, TrunklineError
 from trunkline.gateway.catalog import SILENT_TTL_MS
+from trunkline.gateway.definitions import changes
 from trunkline.gateway.listing import KINDS, MEMBERS, METHODS, Kind, Listed, listed
 
 _log = logging.getLogger("trunkline.gateway")
@@ -17,6 +18,9 @@ _log = logging.getLogger("trunkline.gateway")
 PAGES = 1000
 ITEMS = 20_000
 """What one upstream may list of a kind; what stands behind is left out and told to the operator."""
+
+_TOLD = 20
+"""Changes of tools that are told and remembered at once."""
 
 _PAUSE = 2.0
 """Seconds before a list that could not be had is asked for again."""
@@ -48,6 +52,8 @@ class Shelf:
         self.lists: dict[Kind, Listed] = {}
         self.error = ""
         """Why a list could not be had lately, or what is wrong with one."""
+        self.changes: tuple[str, ...] = ()
+        """What changed in its tools since they were first listed, the latest last."""
         self._upstream = upstream
         self._ask = ask
         self._admits = admits
@@ -112,6 +118,8 @@ class Shelf:
         if before is None or before.faults != share.faults:
             self._tell(share)
         if before is None or before.items != share.items:
+            if before is not None and kind == "tools":
+                self._compare(before, share)
             self._changed(kind)
 
     async def _pages(self, kind: Kind) -> Listed:
@@ -134,6 +142,12 @@ class Shelf:
                 return listed(kind, pages, self._admits)
             seen.add(following)
             cursor = following
+
+    def _compare(self, before: Listed, after: Listed) -> None:
+        lines = list(changes(before.items, after.items))
+        for line in lines[:_TOLD]:
+            _log.warning("upstream %s: %s", self._upstream, line)
+        self.changes = (*self.changes, *lines)[-_TOLD:]
 
     def _tell(self, share: Listed) -> None:
         for fault in share.faults:

@@ -132,6 +132,7 @@ class Upstream:
             circuit=self._circuit.state,
             cached=len(self._reads),
             hits=self._reads.hits,
+            changes=self.shelf.changes,
         )
 
     @property
