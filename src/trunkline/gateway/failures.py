@@ -42,9 +42,10 @@ def from_transport(upstream: str, method: str, error: TransportError, repeatable
     refused = isinstance(error, HttpFailure) and 400 <= error.status < 500 and error.status not in (408, 425, 429)
     hopeless = isinstance(error, InvalidAnswer) or refused
     unsure = method == "tools/call" and error.delivered and not hopeless
+    said = "" if not unsure or repeatable or "may have run" in error.message else "; the call may have run"
     return unavailable(
         upstream,
-        f"failed at {method}: {error.message}{'; the call may have run' if unsure and not repeatable else ''}",
+        f"failed at {method}: {error.message}{said}",
         retry=not hopeless and (not unsure or repeatable),
     )
 
