@@ -112,3 +112,11 @@ def test_surrogate_pairs_and_their_look_alikes_are_read() -> None:
 def test_plain_values_come_from_json_alone(raw: bytes) -> None:
     with pytest.raises(ParseError):
         json.plain(raw)
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"a":[1,true,null,"\xc3\xa4"]}', b'{"a":18446744073709551616}', b'{"a":0.5}', b'[{"a":{}},-0.0,1e16]']
+)
+def test_spaces_change_nothing_but_the_way_it_is_read(text: bytes) -> None:
+    compact, spaced = json.parse(text), json.parse(text.replace(b":", b" : ").replace(b",", b" , "))
+    assert json.encode(compact) == json.encode(spaced) == text
