@@ -95,7 +95,7 @@ def running(subject: Subject, upstream: "Running | None" = None, core: int = COR
 
 @contextmanager
 def gateway(*upstreams: Running, entries: int = 1, subject: Subject = GATEWAY) -> Iterator[Running]:
-    """`trunkline up` over upstreams that are running, as a person would start it.
+    """`trunkline up` over upstreams that are running; it logs no calls, as no other subject does.
 
     Where there are more entries than upstreams, they share them in turn; the first is called `bench`.
     """
@@ -106,7 +106,8 @@ def gateway(*upstreams: Running, entries: int = 1, subject: Subject = GATEWAY) -
         name: {"type": "http", "url": upstreams[number % len(upstreams)].url} for number, name in enumerate(names)
     }
     config.write_text(json.dumps({"mcpServers": servers}))
-    command = [str(OURS.with_name("trunkline")), "up", "--port", str(port), "--no-table", str(config)]
+    command = [str(OURS.with_name("trunkline")), "up", "--port", str(port), "--no-table"]
+    command += ["--log-level", "warning", str(config)]
     with process(subject, command, port) as server:
         yield server
 
