@@ -69,10 +69,18 @@ def _list(budget: Budget, crowded: Running) -> None:
 
 
 def _requests(server: Running, upstreams: list[Running]) -> float:
-    """Requests that reach the upstreams, a call."""
-    before = sum(asking.counted(upstream.port) for upstream in upstreams)
+    """Requests that reach the upstreams, a call; counted once nothing is left of the load before."""
+    before, settled = -1, False
+    while not settled:
+        last, before = before, _counted(upstreams)
+        settled = before == last
+        time.sleep(0 if settled else 1)
     asking.call(server.port, server.subject.tool, COUNTED)
-    return (sum(asking.counted(upstream.port) for upstream in upstreams) - before) / COUNTED
+    return (_counted(upstreams) - before) / COUNTED
+
+
+def _counted(upstreams: list[Running]) -> int:
+    return sum(asking.counted(upstream.port) for upstream in upstreams)
 
 
 def _judge(budget: Budget, asked: dict[str, float], rounds: list[dict[str, Pass]]) -> None:

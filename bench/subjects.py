@@ -100,7 +100,7 @@ def gateway(*upstreams: Running, entries: int = 1, subject: Subject = GATEWAY) -
     Where there are more entries than upstreams, they share them in turn; the first is called `bench`.
     """
     port = free_port()
-    config = LOGS / f"{subject.app}-{entries}.mcp.json"
+    config = LOGS / f"{subject.app}-{port}.mcp.json"
     names = ["bench", *(f"bench{number}" for number in range(2, entries + 1))]
     servers = {
         name: {"type": "http", "url": upstreams[number % len(upstreams)].url} for number, name in enumerate(names)
@@ -108,8 +108,11 @@ def gateway(*upstreams: Running, entries: int = 1, subject: Subject = GATEWAY) -
     config.write_text(json.dumps({"mcpServers": servers}))
     command = [str(OURS.with_name("trunkline")), "up", "--port", str(port), "--no-table"]
     command += ["--log-level", "warning", str(config)]
-    with process(subject, command, port) as server:
-        yield server
+    try:
+        with process(subject, command, port) as server:
+            yield server
+    finally:
+        config.unlink()
 
 
 @contextmanager
