@@ -137,6 +137,26 @@ def test_call_prints_json_for_scripts(gateway: Up) -> None:
     assert json.loads(called.stdout)["content"] == [{"type": "text", "text": "Oslo: sun for 1 day"}]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json", "city=Oslo", "days=2"], ["city=Oslo", "--json", "days=2"], ["city=Oslo", "days=2", "--json"]],
+)
+def test_arguments_may_stand_before_and_behind_options(arguments: list[str]) -> None:
+    called = run("call", WEATHER, "forecast", *arguments)
+
+    assert json.loads(called.stdout)["content"] == [{"type": "text", "text": "Oslo: sun for 2 days"}]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["call", WEATHER, "forecast", "--jsn", "city=Oslo"], ["tools", WEATHER, "extra"]]
+)
+def test_what_no_command_knows_is_refused(arguments: list[str]) -> None:
+    refused = run(*arguments)
+
+    assert refused.returncode == 2
+    assert "unrecognized arguments: " in refused.stderr
+
+
 def test_read_prints_a_resource(gateway: Up) -> None:
     assert run("read", gateway.url, "weather://Rome").stdout == "Rome: sun\n"
 

@@ -16,7 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit code: 0 done, 1 it failed, 2 it was called or configured wrongly, 130 interrupted.
     """
     parse = parser()
-    parsed = parse.parse_args(arguments)
+    parsed, rest = parse.parse_known_args(arguments)
+    # argparse gives up on key=value arguments that stand behind an option; they mean the same there.
+    pairs = [] if any(word.startswith("-") for word in rest) else rest
+    if rest and not (pairs and isinstance(getattr(parsed, "pairs", None), list)):
+        parse.error(f"unrecognized arguments: {' '.join(rest)}")
+    if pairs:
+        parsed.pairs = [*parsed.pairs, *pairs]
     if parsed.module is None:
         parse.print_help()
         return 0

@@ -136,7 +136,7 @@ def _read(commands: "Commands") -> None:
     )
     _reach(read)
     read.add_argument("name", metavar="uri", help="the resource's URI")
-    read.set_defaults(what="read", arguments=None, pairs=[], no_input=False)
+    read.set_defaults(what="read", arguments=None, no_input=False)
 
 
 def _prompt(commands: "Commands") -> None:
