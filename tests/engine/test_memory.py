@@ -2,7 +2,7 @@
 
 import pytest
 
-from trunkline.engine.doors import SessionState
+from trunkline.engine.doors import SessionState, Tail
 from trunkline.engine.memory import MemoryEvents, MemorySessions
 
 
@@ -11,9 +11,10 @@ class TestEvents:
         log = MemoryEvents()
         ids = [await log.append("s", "a", b"%d" % number) for number in range(5)]
         other = await log.append("s", "b", b"other")
-        assert await log.after("s", ids[1]) == ("a", [(ids[2], b"2"), (ids[3], b"3"), (ids[4], b"4")])
-        assert await log.after("s", ids[4]) == ("a", [])
-        assert await log.after("s", other) == ("b", [])
+        followed = [(ids[2], b"2"), (ids[3], b"3"), (ids[4], b"4")]
+        assert await log.after("s", ids[1]) == Tail("a", followed, "open")
+        assert await log.after("s", ids[4]) == Tail("a", [], "open")
+        assert await log.after("s", other) == Tail("b", [], "open")
         assert len({*ids, other}) == 6
 
     async def test_the_events_of_another_session_are_unknown(self) -> None:
@@ -33,7 +34,7 @@ class TestEvents:
         ids = [await log.append("s", "a", b"%d" % number) for number in range(10)]
         found = await log.after("s", ids[6])
         assert found is not None
-        assert [data for _, data in found[1]] == [b"7", b"8", b"9"]
+        assert [data for _, data in found.events] == [b"7", b"8", b"9"]
         assert await log.after("s", ids[5]) is None
 
     async def test_the_longest_unused_streams_give_way(self) -> None:
@@ -51,7 +52,7 @@ class TestEvents:
         second = await log.append("t", "b", b"x" * 60)
         assert await log.after("s", first) is None
         third = await log.append("t", "b", b"x" * 300)
-        assert await log.after("t", second) == ("b", [(third, b"x" * 300)])
+        assert await log.after("t", second) == Tail("b", [(third, b"x" * 300)], "open")
 
     async def test_one_owner_cannot_push_out_what_is_kept_for_another(self) -> None:
         for bounds, count in (({"limit": 4}, 1), ({"size": 40}, 10)):
@@ -59,7 +60,7 @@ class TestEvents:
             mine = await log.append("ann.1", "a", b"x")
             for number in range(20):
                 await log.append(f"eve.{number}", "a", b"y" * count)
-            assert await log.after("ann.1", mine) == ("a", [])
+            assert await log.after("ann.1", mine) == Tail("a", [], "open")
 
     async def test_a_dropped_stream_that_goes_on_does_not_count_anew(self) -> None:
         log = MemoryEvents(limit=1)
@@ -71,15 +72,24 @@ class TestEvents:
         assert last not in seen
         found = await log.after("s", seen[2])
         assert found is not None
-        assert [data for _, data in found[1]] == [b"3", b"4", b"5", b"6", b"7", b"8"]
+        assert [data for _, data in found.events] == [b"3", b"4", b"5", b"6", b"7", b"8"]
 
-    async def test_forgetting_ends_a_stream_or_a_session_and_leaves_nothing(self) -> None:
+    async def test_a_finished_stream_is_complete_and_forgotten_in_time(self) -> None:
+        log = MemoryEvents()
+        await log.begin("s", "brief", [1])
+        await log.begin("s", "long", ["a", 2])
+        brief, long = await log.append("s", "brief", b"x"), await log.append("s", "long", b"x")
+        assert await log.after("s", long) == Tail("long", [], "open", ("a", 2))
+        await log.finish("s", "long", 1e6)
+        await log.finish("s", "brief", 0.0)
+        assert await log.after("s", brief) is None
+        assert await log.after("s", long) == Tail("long", [], "complete", ("a", 2))
+
+    async def test_forgetting_a_session_leaves_nothing(self) -> None:
         log = MemoryEvents()
         a, b = await log.append("s", "a", b"x"), await log.append("s", "b", b"x")
         other = await log.append("t", "a", b"x")
-        await log.forget("s", "a")
-        assert await log.after("s", a) is None
-        assert await log.after("s", b) is not None
+        assert await log.after("s", a) is not None
         await log.forget("s")
         await log.forget("s")
         assert await log.after("s", b) is None
@@ -93,28 +103,38 @@ class TestEvents:
 class TestSessions:
     async def test_an_ended_or_expired_session_is_gone(self) -> None:
         store = MemorySessions(idle=1e6)
-        await store.save("a", SessionState(log_level="info"))
+        await store.begin("a")
+        assert await store.change("a", lambda state: setattr(state, "log_level", "info")) == SessionState("info")
         assert await store.load("a") == SessionState(log_level="info")
         await store.end("a")
         assert await store.load("a") is None
+        assert await store.change("a", lambda state: setattr(state, "log_level", "info")) is None
         brief = MemorySessions(idle=-1)
-        await brief.save("a", SessionState())
+        await brief.begin("a")
         assert await brief.load("a") is None
+
+    async def test_what_was_loaded_is_a_copy(self) -> None:
+        store = MemorySessions()
+        await store.begin("a")
+        loaded = await store.load("a")
+        assert loaded is not None
+        loaded.subscriptions.add("x://y")
+        assert await store.load("a") == SessionState()
 
     async def test_the_longest_unused_end_first(self) -> None:
         store = MemorySessions(limit=2)
-        await store.save("a", SessionState())
-        await store.save("b", SessionState())
+        await store.begin("a")
+        await store.begin("b")
         await store.load("a")
-        await store.save("c", SessionState())
+        await store.begin("c")
         assert await store.load("b") is None
         assert await store.load("a") is not None
 
     async def test_one_owner_cannot_end_the_sessions_of_another(self) -> None:
         store = MemorySessions(limit=3)
-        await store.save("ann.1", SessionState())
+        await store.begin("ann.1")
         for number in range(10):
-            await store.save(f"eve.{number}", SessionState())
+            await store.begin(f"eve.{number}")
         assert await store.load("ann.1") is not None
         assert await store.load("eve.7") is None
         assert await store.load("eve.9") is not None

@@ -17,7 +17,7 @@ async def test_a_page_has_the_id_its_revision_demands(given: dict[str, object]) 
     async def tell(message: bytes) -> None:
         sent.append(json.plain(message))  # type: ignore[arg-type]
 
-    questions = Questions(REVISIONS["2025-11-25"], seconds=0.01)
+    questions = Questions(REVISIONS["2025-11-25"], "here", seconds=0.01)
     await questions.ask({"page": InputRequest("elicitation/create", {**PAGE, **given})}, tell)
     params = sent[0]["params"]
     assert isinstance(params, dict)

@@ -111,7 +111,7 @@ async def test_a_client_that_stops_reading_holds_up_nothing_and_piles_up_nothing
         await asyncio.sleep(0.005)
     while stage.running:
         await asyncio.sleep(0.005)
-    kept = sum(len(log.events) for log in application.events._streams.values())
+    kept = sum(len(log.events) for log in application.shared.events._streams.values())
     assert kept < 1000
     last = seen[-1].partition(b"id: ")[2].partition(b"\n")[0]
     _, _, rest = await ask(app, "GET", b"", session, last)

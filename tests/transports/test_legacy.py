@@ -11,14 +11,11 @@ from tests.transports.test_duplex import words
 from tests.transports.web import Events, Web, served
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Change
-from trunkline.engine.memory import MemoryEvents
 from trunkline.protocol import json, messages, sse
 from trunkline.runtime import inflight
 from trunkline.runtime.application import Application
-from trunkline.runtime.inflight import InFlight
 from trunkline.transports import http_session, streams
 from trunkline.transports.http import HTTPTransport
-from trunkline.transports.retention import Retention
 from trunkline.transports.sessions import SessionLimits
 
 
@@ -463,18 +460,7 @@ class TestBatches:
         assert (await web.post(b"[" + initialize("2025-03-26") + b"]")).status == 400
 
 
-class TestLogs:
-    async def test_they_are_forgotten_after_their_time(self) -> None:
-        registry, events = InFlight(), MemoryEvents()
-        retention = Retention(registry, events, brief=0.0, long=1e6)
-        brief, long = await events.append("s", "brief", b"x"), await events.append("s", "long", b"x")
-        retention.keep("s", "brief", complete=True)
-        retention.keep("s", "long", complete=False)
-        while await events.after("s", brief) is not None:
-            await asyncio.sleep(0.01)
-        assert await events.after("s", long) == ("long", [])
-        await registry.stop()
-
+class TestStopping:
     async def test_stopping_the_application_stops_its_calls(
         self, web: Web, stage: Stage, application: Application
     ) -> None:
@@ -494,6 +480,7 @@ class TestMemory:
         await Events(await web.post(call(2, "count", {"n": 3}, token="t"))).rest()
         await web.delete()
         await until(lambda: not stage.followed)
-        assert not application.events._streams
-        assert not application.events._of_session
-        assert not application.sessions._sessions
+        shared = application.shared
+        assert not shared.events._streams
+        assert not shared.events._of_session
+        assert not shared.sessions._sessions

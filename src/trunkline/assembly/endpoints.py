@@ -11,15 +11,12 @@ from msgspec.structs import replace
 
 from trunkline.assembly.configuration import EndpointSettings
 from trunkline.assembly.gateway import Gateway
-from trunkline.assembly.logs import CallLog
 from trunkline.assembly.paths import Drain
 from trunkline.assembly.selecting import selection
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Interceptor, Result
-from trunkline.engine.engine import Engine
-from trunkline.gateway import Endpoint, ProgressiveEngine
+from trunkline.gateway import Endpoint
 from trunkline.policy.limits import Limiter
-from trunkline.runtime.application import Application
 from trunkline.transports.asgi import ASGIApp, Receive, Scope, Send
 from trunkline.transports.guard import Guard
 from trunkline.transports.http import HTTPTransport
@@ -116,8 +113,8 @@ class EndpointPaths:
         interceptors: tuple[Interceptor, ...] = ()
         if whole.limiter is not None:
             interceptors = (_Limited(whole.limiter, endpoint),)
-        made = ProgressiveEngine if settings.discovery == "progressive" else Engine
-        application = Application(made(endpoint, interceptors=interceptors, observer=CallLog()))
+        progressive = settings.discovery == "progressive"
+        application = whole.beside(endpoint, path_of(name), interceptors=interceptors, progressive=progressive)
         drain = Drain(whole.application, application)
         whole.application.inflight.enter(drain)
         return _Served(settings, endpoint, HTTPTransport(application, path=path_of(name), guard=self._guard), drain)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from msgspec.structs import replace
@@ -18,13 +18,16 @@ from msgspec.structs import replace
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
-from trunkline.engine.doors import Authenticator
+from trunkline.engine.doors import Authenticator, Interceptor, KeyRing, Provider
 from trunkline.engine.engine import Engine
+from trunkline.engine.memory import LocalBus
+from trunkline.engine.sealed import Keys
 from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import Problem
 from trunkline.runtime.application import Application
+from trunkline.runtime.shared import Alone, Shared
 
 _log = logging.getLogger("trunkline.configuration")
 
@@ -48,12 +51,16 @@ class Gateway:
         authenticator, call_timeout: go before what the configuration says, now and later.
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
+        keys: seals sessions and input rounds; by default random, good for one process.
+        shared: what replicas share; by default this process is alone.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
+        keys: KeyRing | None = None,
+        shared: Shared | None = None,
         authenticator: Authenticator | None = None,
         call_timeout: float | None = None,
         limits: Mapping[str, int | float | None] | None = None,
@@ -69,13 +76,29 @@ class Gateway:
         self._call_timeout = call_timeout
         self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
         self.limiter = _limiter(plan, limits or {}, self.federation)
-        made = ProgressiveEngine if progressive else Engine
-        self.application = Application(
-            made(self.federation, interceptors=(self.limiter,) if self.limiter else (), observer=CallLog()),
-            authenticator=authenticator or plan.tokens,
-            call_timeout=call_timeout or plan.settings.listen.call_timeout,
-        )
+        self._keys = keys or Keys()
+        self._shared = shared or Alone()
+        interceptors = (self.limiter,) if self.limiter else ()
+        self.application = self.beside(self.federation, "", interceptors=interceptors, progressive=progressive)
+        self.application.authenticator = authenticator or plan.tokens
+        self.application.call_timeout = call_timeout or plan.settings.listen.call_timeout
         self._read_at = time.time()
+
+    def beside(
+        self, provider: Provider, name: str, *, interceptors: Sequence[Interceptor], progressive: bool = False
+    ) -> Application:
+        """An application over a part of the gateway, with the same keys, sharing the same.
+
+        Parameters:
+            provider: the part.
+            name: tells its sessions from those of other parts.
+            interceptors: around every request of it.
+            progressive: tools are found by search instead of being listed.
+        """
+        made = ProgressiveEngine if progressive else Engine
+        engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
+        # Every replica notices by itself what changes at its upstreams.
+        return Application(engine, name=name, shared=self._shared, bus=LocalBus())
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -9,9 +9,7 @@ from functools import partial
 from urllib.parse import quote
 
 from trunkline.assembly.gateway import Gateway
-from trunkline.assembly.logs import CallLog
 from trunkline.engine.doors import Authenticator, RequestFacts
-from trunkline.engine.engine import Engine
 from trunkline.engine.principal import Principal
 from trunkline.errors import Refused
 from trunkline.gateway import names
@@ -74,7 +72,7 @@ class ServerPaths:
         limiter = self._gateway.limiter
         interceptors = () if limiter is None else (limiter.alone(name, partial(_federated, name)),)
         face = self._gateway.federation.single(name)
-        application = Application(Engine(face, interceptors=interceptors, observer=CallLog()))
+        application = self._gateway.beside(face, path_of(name), interceptors=interceptors)
         self._gateway.application.inflight.enter(Drain(self._gateway.application, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.engine.principal import Principal
 from trunkline.protocol.headers import HeaderParam
+from trunkline.protocol.messages import Id
 
 if TYPE_CHECKING:
     from trunkline.engine.context import Context
@@ -29,13 +30,14 @@ class Interceptor(Protocol):
         """Answer, usually by `await call_next(context)`."""
 
 
-ChangeKind = Literal["tools", "prompts", "resources", "resource"]
+ChangeKind = Literal["tools", "prompts", "resources", "resource", "everything"]
 
 
 class Change(msgspec.Struct, frozen=True):
     """Something a listener may want to know: a list changed, or the resource `uri` did.
 
-    `owner` limits it to one principal (`Principal.owner`); None is for everyone.
+    `everything` stands for whatever may have changed unseen: each listener hears of all it listens to. `owner` limits
+    it to one principal (`Principal.owner`); None is for everyone.
     """
 
     kind: ChangeKind
@@ -167,10 +169,14 @@ class KeyRing(Protocol):
 
 
 class SessionState(msgspec.Struct):
-    """What may change in a legacy session; the facts that cannot are sealed in its id."""
+    """What may change in a legacy session; the facts that cannot are sealed in its id.
+
+    `ear` is the replica that collects its changes, last.
+    """
 
     log_level: str | None = None
     subscriptions: set[str] = msgspec.field(default_factory=set)
+    ear: str | None = None
 
 
 class SessionStore(Protocol):
@@ -180,30 +186,83 @@ class SessionStore(Protocol):
     room at the expense of whoever fills it.
     """
 
-    async def load(self, key: str) -> SessionState | None:
-        """The state, or None when the session ended or expired; counts as use."""
+    async def begin(self, key: str) -> None:
+        """Begin a session."""
 
-    async def save(self, key: str, state: SessionState) -> None:
-        """Begin or update a session."""
+    async def load(self, key: str) -> SessionState | None:
+        """A copy of the state, or None when the session ended or expired; counts as use."""
+
+    async def change(self, key: str, alter: Callable[[SessionState], None]) -> SessionState | None:
+        """Alter the state, one replica after the other; returns it as it is then, None as in `load`."""
 
     async def end(self, key: str) -> None:
         """End it; later loads give None."""
 
 
+class Tail(msgspec.Struct, frozen=True):
+    """What followed an event on its stream.
+
+    Parameters:
+        stream: its name.
+        events: id and message of each, in order.
+        state: `open` where more may come, `complete` where nothing will, `lost` where its writer is gone.
+        requests: the ids of the requests it answers.
+    """
+
+    stream: str
+    events: list[tuple[str, bytes]]
+    state: Literal["open", "complete", "lost"]
+    requests: tuple[Id, ...] = ()
+
+
 class EventLog(Protocol):
     """Messages of resumable streams (2025-11-25, Resumability and Redelivery); `session` is a key as in `SessionStore`.
 
-    Numbers of a stream never begin again, not even after it was dropped: a client must not skip what it has not seen.
+    One replica writes a stream, any may read it. Numbers of a stream never begin again, not even after it was dropped:
+    a client must not skip what it has not seen.
     """
+
+    async def begin(self, session: str, stream: str, requests: Sequence[Id]) -> None:
+        """Begin a stream that answers these requests."""
 
     async def append(self, session: str, stream: str, data: bytes) -> str:
         """Keep a message; returns its event id, unique in the session, which tells the stream."""
 
-    async def after(self, session: str, event: str) -> tuple[str, list[tuple[str, bytes]]] | None:
+    async def finish(self, session: str, stream: str, seconds: float) -> None:
+        """Nothing more comes; keep it that long for a client that comes back."""
+
+    async def after(self, session: str, event: str) -> Tail | None:
         """The stream of an event and what followed it there; None when that is not known any more."""
 
-    async def forget(self, session: str, stream: str | None = None) -> None:
-        """Drop a stream, or all of a session."""
+    async def forget(self, session: str) -> None:
+        """Drop all streams of a session."""
+
+
+class Replicas(Protocol):
+    """The processes that serve one endpoint together, and what they tell each other.
+
+    What is told to one arrives once and in order, while that one lives; what is told to all may be told once where it
+    was said twice.
+    """
+
+    @property
+    def name(self) -> str:
+        """This replica's: short, `[a-z0-9]`, not used again after it ended."""
+
+    async def alive(self, name: str) -> bool:
+        """Whether a replica lives."""
+
+    async def send(self, name: str, topic: str, message: bytes) -> bool:
+        """Tell one; kept for it when this returns. False where it does not live."""
+
+    def broadcast(self, topic: str, message: bytes) -> None:
+        """Tell all others, soon; returns at once."""
+
+    def receive(self, topic: str, handler: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Be told, with the name of who tells; returns what ends it. The handler returns at once and never raises."""
+
+    def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
+        """Be told when something that was told to all may have been missed; returns what ends it."""
 
 
 class Bus(Protocol):

@@ -1,16 +1,20 @@
 """The doors' in-memory implementations: one process, nothing survives it.
 
 What it is for: what a single process needs, and the executable description of what a store must do.
-What may live here: `Bus`, `SessionStore` and `EventLog` over plain dicts, bounded.
+What may live here: `Bus`, `SessionStore`, `EventLog` and `Replicas` over plain dicts, bounded.
 What may not: anything shared between processes.
 """
 
+import heapq
 import itertools
+import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 
-from trunkline.engine.doors import Change, SessionState
+from trunkline.engine.doors import Change, SessionState, Tail
+from trunkline.protocol.messages import Id
 
 
 class LocalBus:
@@ -36,6 +40,32 @@ class LocalBus:
         return unsubscribe
 
 
+class LoneReplica:
+    """The only replica: there is nobody to tell."""
+
+    def __init__(self) -> None:
+        self.name = secrets.token_hex(4)
+
+    async def alive(self, name: str) -> bool:
+        """Whether it is this one."""
+        return name == self.name
+
+    async def send(self, name: str, topic: str, message: bytes) -> bool:
+        """There is no other."""
+        return False
+
+    def broadcast(self, topic: str, message: bytes) -> None:
+        """There is no other."""
+
+    def receive(self, topic: str, handler: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Nothing comes."""
+        return _nothing
+
+    def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
+        """Nothing is missed."""
+        return _nothing
+
+
 class MemorySessions:
     """Sessions in a dict, least recently used first.
 
@@ -57,12 +87,20 @@ class MemorySessions:
         if entry is None:
             return None
         self._keep(key, entry[1])
-        return entry[1]
+        return deepcopy(entry[1])
 
-    async def save(self, key: str, state: SessionState) -> None:
-        """Begin or update a session."""
+    async def change(self, key: str, alter: Callable[[SessionState], None]) -> SessionState | None:
+        """Alter the state; returns it as it is then."""
+        state = await self.load(key)
+        if state is not None:
+            alter(state)
+            self._keep(key, deepcopy(state))
+        return state
+
+    async def begin(self, key: str) -> None:
+        """Begin a session."""
         self._expire()
-        self._keep(key, state)
+        self._keep(key, SessionState())
         if len(self._sessions) > self._limit:
             most = max(self._owners, key=self._count)
             self._drop(next(iter(self._owners[most])))
@@ -103,12 +141,14 @@ class MemorySessions:
 class _Log:
     """One stream: what is kept of it, and the number its last event got."""
 
-    __slots__ = ("events", "last", "size")
+    __slots__ = ("complete", "events", "last", "requests", "size")
 
-    def __init__(self, last: int) -> None:
+    def __init__(self, last: int, requests: tuple[Id, ...] = ()) -> None:
         self.events: deque[bytes] = deque()
         self.last = last
         self.size = 0
+        self.requests = requests
+        self.complete = False
 
 
 class _Share:
@@ -137,16 +177,18 @@ class MemoryEvents:
         self._streams: dict[tuple[str, str], _Log] = {}
         self._of_session: dict[str, set[str]] = {}
         self._shares: OrderedDict[str, _Share] = OrderedDict()
+        self._due: list[tuple[float, str, str]] = []
         self._dropped = 0
+
+    async def begin(self, session: str, stream: str, requests: Sequence[Id]) -> None:
+        """Begin a stream."""
+        self._expire()
+        self._log((session, stream)).requests = tuple(requests)
 
     async def append(self, session: str, stream: str, data: bytes) -> str:
         """Keep a message; the event id is `stream/number`."""
         key = (session, stream)
-        log = self._streams.get(key)
-        if log is None:
-            # It may have been dropped before: what is numbered now comes after all that ever was.
-            log = self._streams[key] = _Log(self._dropped)
-            self._of_session.setdefault(session, set()).add(stream)
+        log = self._log(key)
         share = self._share(key)
         log.last += 1
         log.events.append(data)
@@ -165,8 +207,17 @@ class MemoryEvents:
                 break
         return f"{stream}/{log.last}"
 
-    async def after(self, session: str, event: str) -> tuple[str, list[tuple[str, bytes]]] | None:
+    async def finish(self, session: str, stream: str, seconds: float) -> None:
+        """Nothing more comes; it is forgotten after `seconds`, or with whatever is done here next."""
+        self._expire()
+        log = self._streams.get((session, stream))
+        if log is not None:
+            log.complete = True
+            heapq.heappush(self._due, (time.monotonic() + seconds, session, stream))
+
+    async def after(self, session: str, event: str) -> Tail | None:
         """What followed an event on its stream; None when the stream or the event is not known any more."""
+        self._expire()
         stream, _, number = event.rpartition("/")
         log = self._streams.get((session, stream))
         if log is None or not (number.isascii() and number.isdigit()) or len(number) > 12:
@@ -176,12 +227,28 @@ class MemoryEvents:
         if seen < first - 1 or seen > log.last:
             return None
         missed = itertools.islice(log.events, seen - first + 1, None)
-        return stream, [(f"{stream}/{seen + place}", data) for place, data in enumerate(missed, 1)]
+        events = [(f"{stream}/{seen + place}", data) for place, data in enumerate(missed, 1)]
+        return Tail(stream, events, "complete" if log.complete else "open", log.requests)
 
-    async def forget(self, session: str, stream: str | None = None) -> None:
-        """Drop a stream, or all of a session."""
-        for name in [stream] if stream is not None else list(self._of_session.get(session, ())):
+    async def forget(self, session: str) -> None:
+        """Drop all streams of a session."""
+        for name in list(self._of_session.get(session, ())):
             self._drop((session, name))
+
+    def _log(self, key: tuple[str, str]) -> _Log:
+        log = self._streams.get(key)
+        if log is None:
+            # It may have been dropped before: what is numbered now comes after all that ever was.
+            log = self._streams[key] = _Log(self._dropped)
+            self._of_session.setdefault(key[0], set()).add(key[1])
+            self._share(key)
+        return log
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, session, stream = heapq.heappop(self._due)
+            self._drop((session, stream))
 
     def _share(self, key: tuple[str, str]) -> _Share:
         owner = _owner_of(key[0])
@@ -211,6 +278,10 @@ class MemoryEvents:
         names.discard(key[1])
         if not names:
             del self._of_session[key[0]]
+
+
+def _nothing() -> None:
+    return
 
 
 def _streams(share: _Share) -> int:

@@ -5,14 +5,19 @@ What may live here: wiring of engine and runtime. What may not: bytes.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from trunkline.engine.doors import Authenticator, Bus, EventLog, SessionStore
+from trunkline.engine.doors import Authenticator, Bus
 from trunkline.engine.engine import Engine
-from trunkline.engine.memory import LocalBus, MemoryEvents, MemorySessions
 from trunkline.errors import Overloaded
+from trunkline.runtime.bus import SharedBus
 from trunkline.runtime.inflight import InFlight
 from trunkline.runtime.listen import ListenHub
+from trunkline.runtime.shared import Alone, Shared
+
+Part = Callable[[], Callable[[], None]]
+"""Begins something, and returns what ends it."""
 
 
 class Application:
@@ -23,7 +28,9 @@ class Application:
     Parameters:
         engine: answers requests.
         authenticator: says who calls; None makes every caller `ANONYMOUS`.
-        bus, sessions, events: the doors to shared state; in memory by default.
+        name: tells it from other applications that share the same; their sessions and changes stay apart.
+        shared: what replicas share, started and stopped with this; by default this process is alone.
+        bus: carries changes; by default to all replicas.
         call_timeout: seconds a call may run; None for no limit.
     """
 
@@ -32,23 +39,30 @@ class Application:
         engine: Engine,
         *,
         authenticator: Authenticator | None = None,
+        name: str = "",
+        shared: Shared | None = None,
         bus: Bus | None = None,
-        sessions: SessionStore | None = None,
-        events: EventLog | None = None,
         call_timeout: float | None = None,
     ) -> None:
         self.engine = engine
         self.authenticator = authenticator
-        self.bus: Bus = bus or LocalBus()
-        self.sessions: SessionStore = sessions or MemorySessions()
-        self.events: EventLog = events or MemoryEvents()
+        self.name = name
+        self.shared: Shared = shared or Alone()
+        self.bus: Bus = bus or SharedBus(self.shared.replicas, name)
         self.call_timeout = call_timeout
         self.inflight = InFlight()
         self.hub = ListenHub(self.bus)
         self.started = False
+        self._parts: list[Part] = []
         self._stopping = False
         self._life: AsyncExitStack | None = None
         self._turn: asyncio.Lock | None = None
+
+    def join(self, part: "Part") -> None:
+        """Let something live with the application: `part` is called at its start, and what it returns at its end."""
+        self._parts.append(part)
+        if self._life is not None:
+            self._life.callback(part())
 
     async def start(self) -> None:
         """Start the provider and the extensions; safe to call again. What began is undone when another part fails.
@@ -64,6 +78,8 @@ class Application:
                 return
             self.inflight.draining = False
             async with AsyncExitStack() as life:
+                await self.shared.start()
+                life.push_async_callback(self.shared.stop)
                 await self.engine.provider.start()
                 life.push_async_callback(self.engine.provider.stop)
                 for extension in self.engine.extensions:
@@ -74,6 +90,8 @@ class Application:
                 self.hub.start()
                 life.callback(self.hub.stop)
                 life.callback(self.engine.provider.watch(self.bus.publish))
+                for part in self._parts:
+                    life.callback(part())
                 self._life = life.pop_all()
             self.started = True
 

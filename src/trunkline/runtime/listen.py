@@ -98,6 +98,13 @@ class Subscription:
             self._pending[change] = None
             self._wake()
 
+    def offer_everything(self) -> None:
+        """Whatever it listens to may have changed unseen."""
+        for kind in self.filter.kinds:
+            self.offer(Change(kind))  # type: ignore[arg-type]
+        for uri in self.filter.uris:
+            self.offer(Change("resource", uri))
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -151,9 +158,12 @@ class ListenHub:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
-        for listeners in [*self._by_kind.values(), *list(self._by_uri.values())]:
+        for listeners in self._all():
             for subscription in list(listeners):
                 subscription.close()
+
+    def _all(self) -> "list[set[Subscription]]":
+        return [*self._by_kind.values(), *self._by_uri.values()]
 
     def _add(self, subscription: Subscription) -> None:
         for kind in subscription.filter.kinds:
@@ -162,6 +172,11 @@ class ListenHub:
             self._by_uri.setdefault(uri, set()).add(subscription)
 
     def _fan_out(self, change: Change) -> None:
+        if change.kind == "everything":
+            for subscription in {one for some in self._all() for one in some}:
+                if change.owner is None or change.owner == subscription.owner:
+                    subscription.offer_everything()
+            return
         if change.kind == "resource":
             listeners = self._by_uri.get(change.uri or "", ())
         else:

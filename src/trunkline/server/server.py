@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from trunkline.engine.doors import (
     Authenticator,
-    Bus,
-    EventLog,
     Extension,
     Interceptor,
     KeyRing,
     Observer,
-    SessionStore,
 )
 from trunkline.engine.engine import Engine
 from trunkline.server.content import without_none
@@ -27,6 +24,7 @@ from trunkline.server.registry import Registry
 
 if TYPE_CHECKING:
     from trunkline.runtime.application import Application
+    from trunkline.runtime.shared import Shared
     from trunkline.transports.guard import Guard
     from trunkline.transports.http import HTTPTransport, Limits
 
@@ -47,7 +45,8 @@ class Server(Registry):
         extensions: protocol extensions.
         authenticator: says who calls; None makes every caller anonymous.
         keys: seals input rounds and sessions; by default random, good for one process.
-        bus, sessions, events: the doors to state that replicas share; in memory by default.
+        storage: where replicas share sessions, streams and changes: the URL of a database (`sqlite:///path`,
+            `postgresql://user@host/name`); by default in memory, for one process.
         observer: told of every finished call.
         page_size: entries in one page of a list; None for all.
         ttl_ms: milliseconds clients may keep the lists; None makes no promise.
@@ -84,9 +83,7 @@ class Server(Registry):
         extensions: Sequence[Extension] = (),
         authenticator: Authenticator | None = None,
         keys: KeyRing | None = None,
-        bus: Bus | None = None,
-        sessions: SessionStore | None = None,
-        events: EventLog | None = None,
+        storage: "str | Shared | None" = None,
         observer: Observer | None = None,
         page_size: int | None = None,
         ttl_ms: int | None = None,
@@ -108,7 +105,7 @@ class Server(Registry):
             self.provider, extensions=extensions, interceptors=interceptors, keys=keys, observer=observer
         )
         self._authenticator = authenticator
-        self._doors = (bus, sessions, events)
+        self._storage = storage
         self._call_timeout = call_timeout
         self._path = path
         self._limits = limits
@@ -119,13 +116,11 @@ class Server(Registry):
         """What transports serve. Made when it is first asked for: defining a server starts no machinery."""
         from trunkline.runtime import application
 
-        bus, sessions, events = self._doors
         return application.Application(
             self.engine,
+            name=self.name,
             authenticator=self._authenticator,
-            bus=bus,
-            sessions=sessions,
-            events=events,
+            shared=_stored(self._storage) if isinstance(self._storage, str) else self._storage,
             call_timeout=self._call_timeout,
         )
 
@@ -189,6 +184,12 @@ class Server(Registry):
             running.run_stdio(self.application)
         else:
             running.run_http(self.app, Binding(host=host, port=port, allow_remote=allow_remote))
+
+
+def _stored(url: str) -> "Shared":
+    from trunkline.transports.stored import Stored
+
+    return Stored(url)
 
 
 def guard_of(

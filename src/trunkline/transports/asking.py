@@ -33,14 +33,16 @@ class Questions:
 
     Parameters:
         revision: of the session; an older one does not know every parameter.
+        replica: where the answers are waited for; the ids of questions tell it.
         limit: how many may be open at once; one more is refused with `Overloaded`.
         seconds: how long a person may take for one.
     """
 
-    __slots__ = ("_limit", "_open", "_revision", "_seconds")
+    __slots__ = ("_limit", "_open", "_replica", "_revision", "_seconds")
 
-    def __init__(self, revision: Revision, limit: int = 100, seconds: float = 600) -> None:
+    def __init__(self, revision: Revision, replica: str, limit: int = 100, seconds: float = 600) -> None:
         self._revision = revision
+        self._replica = replica
         self._limit = limit
         self._seconds = seconds
         self._open: dict[str, asyncio.Future[object]] = {}
@@ -57,7 +59,8 @@ class Questions:
             raise Overloaded(f"{self._limit} questions to this client are open already; wait for its answers")
         loop = asyncio.get_running_loop()
         # Unguessable, and unique also where several processes serve the session.
-        futures: dict[str, asyncio.Future[object]] = {secrets.token_urlsafe(9): loop.create_future() for _ in requests}
+        ids = [f"{self._replica}-{secrets.token_urlsafe(9)}" for _ in requests]
+        futures: dict[str, asyncio.Future[object]] = {id: loop.create_future() for id in ids}
         self._open.update(futures)
         reason = "the call has ended"
         try:
@@ -75,6 +78,13 @@ class Questions:
                 self._open.pop(id, None)
                 if not future.done():
                     await tell(notification("notifications/cancelled", {"requestId": id, "reason": reason}))
+
+    def elsewhere(self, message: Message) -> str | None:
+        """The replica that waits for a response; None where it is this one, or none at all."""
+        if not isinstance(message.id, str):
+            return None
+        replica, dash, _ = message.id.partition("-")
+        return replica if dash and replica != self._replica else None
 
     def answered(self, message: Message) -> bool:
         """Take in a response of the client; False where nothing of this session waits for it."""

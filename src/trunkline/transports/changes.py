@@ -6,7 +6,7 @@ What may live here: following and unfollowing on the session's behalf. What may 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest
@@ -64,6 +64,16 @@ class Changes:
                 await self.follow(self._context, uri)
             except ProtocolError as error:
                 logger.info("a resource can no longer be followed: %s", error)
+
+    async def align(self, uris: Collection[str]) -> None:
+        """Follow these resources and no others."""
+        for uri in self._subscription.filter.uris - set(uris):
+            await self.unfollow(self._context, uri)
+        await self.resume(uris)
+
+    def missed(self) -> None:
+        """Whatever the session hears of may have changed unseen."""
+        self._subscription.offer_everything()
 
     async def follow(self, context: Context, uri: str) -> None:
         """Follow a resource. Raises what the provider raises for one that cannot be followed."""

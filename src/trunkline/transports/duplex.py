@@ -153,7 +153,7 @@ class Duplex:
             raise InvalidRequest("This connection is initialized already")
         facts = negotiated(message, self._principal)
         self._session = Session(self._application, self._store, facts, self._session_limits, self.tell)
-        await self._store.save(facts.key, SessionState())
+        await self._store.begin(facts.key)
         assert message.id is not UNSET
         await channel.answer(
             result_message(message.id, self._application.engine.initialize_result(self._session.revision))

@@ -7,6 +7,7 @@ What may not: what the requests mean (that is `sessions`), how a stream is writt
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from functools import partial
 
 from msgspec import UNSET
 
@@ -22,7 +23,8 @@ from trunkline.runtime.application import Application
 from trunkline.transports.asgi import Headers, Receive, Send, respond
 from trunkline.transports.batches import split
 from trunkline.transports.http_session import HTTPSession
-from trunkline.transports.retention import Retention
+from trunkline.transports.news import News
+from trunkline.transports.resuming import resume
 from trunkline.transports.sessions import SessionLimits, negotiated, seal, unseal
 from trunkline.transports.streams import LASTING, Connection, Stream
 
@@ -38,8 +40,9 @@ class Legacy:
     def __init__(self, application: Application, limits: SessionLimits) -> None:
         self._application = application
         self._limits = limits
-        self._retention = Retention(application.inflight, application.events)
+        self._store = application.shared.sessions
         self._live: dict[str, HTTPSession] = {}
+        self._news = News(application, self._live.get, self._end)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def post(
@@ -59,10 +62,10 @@ class Legacy:
         session, state = await self._session(headers, principal)
         try:
             if message.method is UNSET or message.id is UNSET:
-                _take(session, message)
+                await self._take(session, message)
                 await respond(send, 202, headers=extra)
                 return
-            stream = session.reply()
+            stream = session.reply([message.id])
             await _start(session, message, state, principal, stream)
             await Connection(stream, self._application.inflight, receive, send, extra).run()
         finally:
@@ -87,7 +90,8 @@ class Legacy:
                 raise messages.explain(body)
             items = split(body)
             asked = [item for item in items if isinstance(item, ProtocolError) or _is_request(item)]
-            stream = session.reply(len(asked), batch=True) if asked else None
+            ids = [item.id for item in asked if isinstance(item, Message) and item.id is not UNSET]
+            stream = session.reply(ids, len(asked), batch=True) if asked else None
             for item in items:
                 if isinstance(item, ProtocolError):
                     assert stream is not None
@@ -96,7 +100,7 @@ class Legacy:
                     assert stream is not None
                     await _start(session, item, state, principal, stream)
                 else:
-                    _take(session, item)
+                    await self._take(session, item)
             if stream is None:
                 await respond(send, 202, headers=extra)
             else:
@@ -115,13 +119,11 @@ class Legacy:
         try:
             last = headers.get(b"last-event-id", b"").decode("latin-1")
             name = last.rpartition("/")[0]
-            inflight = self._application.inflight
             if name and not name.startswith(LASTING):
-                stream = await self._resumed(session, name, last)
-                await Connection(stream, inflight, receive, send, extra).run(last)
+                await resume(session, name, last, partial(Connection, receive=receive, send=send, extra=extra))
                 return
             stream = await session.hear(principal, state)
-            connection = Connection(stream, inflight, receive, send, extra)
+            connection = Connection(stream, self._application.inflight, receive, send, extra)
             await connection.run(await self._heard(session, stream, connection, last))
             if stream is session.ear and stream.connection is None:
                 session.leave_alone()
@@ -133,21 +135,22 @@ class Legacy:
         _check_version(headers)
         session, _ = await self._session(headers, principal)
         key = session.facts.key
-        await self._application.sessions.end(key)
-        await session.end()
+        await self._store.end(key)
         self._live.pop(key, None)
-        await self._application.events.forget(key)
+        await session.end()
+        self._news.ended(key)
+        await self._application.shared.events.forget(key)
         await respond(send, 204, headers=extra)
 
     async def _initialize(self, message: Message, principal: Principal, send: Send, extra: Headers) -> None:
         assert message.id is not UNSET
         try:
             facts = negotiated(message, principal)
-            sealed = seal(self._application.engine.keys, principal, facts)
+            sealed = seal(self._application.engine.keys, self._application.name, principal, facts)
         except ProtocolError as error:
             await respond(send, 200, messages.error_message(message.id, error), extra)
             return
-        await self._application.sessions.save(facts.key, SessionState())
+        await self._store.begin(facts.key)
         result = self._application.engine.initialize_result(REVISIONS[facts.revision])
         await respond(send, 200, result_message(message.id, result), [*extra, (b"mcp-session-id", sealed.encode())])
 
@@ -156,28 +159,19 @@ class Legacy:
         if sealed is None:
             raise InvalidRequest("This request needs the Mcp-Session-Id header of a session; begin with initialize")
         try:
-            facts = unseal(self._application.engine.keys, principal, sealed, self._limits.life)
+            keys, endpoint = self._application.engine.keys, self._application.name
+            facts = unseal(keys, endpoint, principal, sealed, self._limits.life)
         except SealError:
             raise _ended() from None
-        state = await self._application.sessions.load(facts.key)
+        state = await self._store.load(facts.key)
         if state is None:
             raise _ended()
         session = self._live.get(facts.key)
         if session is None:
-            session = HTTPSession(self._application, facts, self._limits, self._retention, self._spawn, self._settle)
+            session = HTTPSession(self._application, facts, self._limits, self._news, self._spawn, self._settle)
             self._live[facts.key] = session
         session.holders += 1
         return session, state
-
-    async def _resumed(self, session: HTTPSession, name: str, event: str) -> Stream:
-        """The stream of a POST that a client comes back to (Resumability and Redelivery, item 2)."""
-        stream = session.streams.get(name)
-        if stream is not None:
-            return stream
-        events, key = self._application.events, session.facts.key
-        if await events.after(key, event) is None:
-            raise InvalidRequest("What followed this Last-Event-ID is not known any more; send the request again")
-        return Stream.past(events, key, session.closed, name, priming=session.revision.resumable_priming)
 
     async def _heard(self, session: HTTPSession, ear: Stream, connection: Connection, last: str) -> str | None:
         """The event a GET stream goes on after.
@@ -186,12 +180,28 @@ class Legacy:
         """
         if last.startswith(ear.name + "/"):
             return last
-        missed = await self._application.events.after(session.facts.key, last) if last else None
-        connection.queue.extend(missed[1] if missed is not None else ())
+        missed = await self._application.shared.events.after(session.facts.key, last) if last else None
+        connection.queue.extend(missed.events if missed is not None else ())
         after = ear.sent
         if ear.priming:
             connection.queue.append((after, b""))
         return after or None
+
+    async def _take(self, session: HTTPSession, message: Message) -> None:
+        """A notification or a response, which may be for another replica; what nobody waits for is taken in silence."""
+        if session.take(message):
+            return
+        if message.method is not UNSET:
+            self._news.cancelled(session.facts.key, message)
+            return
+        replica = session.questions.elsewhere(message)
+        if replica is not None:
+            await self._news.answered(replica, session.facts.key, message)
+
+    def _end(self, session: HTTPSession) -> None:
+        """The session was ended at another replica."""
+        self._live.pop(session.facts.key, None)
+        self._spawn(session.end())
 
     def _release(self, session: HTTPSession) -> None:
         """A request is done with the session."""
@@ -218,14 +228,6 @@ async def _start(
     except ProtocolError as error:
         wire = {"jsonrpc": "2.0", "id": message.id, "error": error_for(session.revision, error)}
         await stream.answer(json.encode(wire))
-
-
-def _take(session: HTTPSession, message: Message) -> None:
-    """A notification or a response; what nobody waits for is taken in silence."""
-    if message.method is UNSET:
-        session.questions.answered(message)
-    else:
-        session.notified(message)
 
 
 def _is_request(message: Message) -> bool:

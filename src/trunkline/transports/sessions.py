@@ -91,8 +91,11 @@ def negotiated(message: Message, principal: Principal) -> Facts:
     return Facts(_fresh_key(principal.owner), negotiate(hello.version).name, time.time(), hello.capabilities, info)
 
 
-def seal(keys: KeyRing, principal: Principal, facts: Facts) -> str:
-    """The session id: visible ASCII, good for this principal alone. Raises `InvalidParams` when it gets too long."""
+def seal(keys: KeyRing, endpoint: str, principal: Principal, facts: Facts) -> str:
+    """The session id: visible ASCII, good for this principal at this endpoint.
+
+    Raises `InvalidParams` when it gets too long.
+    """
     payload = msgspec.json.encode(facts)
     if len(payload) > _MAX_FACTS and "experimental" in facts.capabilities:
         # Nothing here acts on it, and a client that tells much about itself is still welcome.
@@ -100,18 +103,22 @@ def seal(keys: KeyRing, principal: Principal, facts: Facts) -> str:
         payload = msgspec.json.encode(msgspec.structs.replace(facts, capabilities=declared))
     if len(payload) > _MAX_FACTS:
         raise InvalidParams(f"Invalid params: capabilities and clientInfo together may have {_MAX_FACTS} bytes")
-    return keys.seal(PURPOSE, principal.owner.encode(), payload)
+    return keys.seal(PURPOSE, _bound(endpoint, principal), payload)
 
 
-def unseal(keys: KeyRing, principal: Principal, sealed: bytes, life: float) -> Facts:
-    """The facts in a session id. Raises `SealError` when it is forged, of another principal, or too old."""
+def unseal(keys: KeyRing, endpoint: str, principal: Principal, sealed: bytes, life: float) -> Facts:
+    """The facts in a session id. Raises `SealError` when it is forged, of another principal or endpoint, or too old."""
     try:
-        facts = _decode_facts(keys.open(PURPOSE, principal.owner.encode(), sealed.decode("latin-1")))
+        facts = _decode_facts(keys.open(PURPOSE, _bound(endpoint, principal), sealed.decode("latin-1")))
     except (msgspec.MsgspecError, UnicodeError):
         raise SealError from None
     if facts.revision not in REVISIONS or facts.issued + life < time.time():
         raise SealError
     return facts
+
+
+def _bound(endpoint: str, principal: Principal) -> bytes:
+    return endpoint.encode() + b"\0" + principal.owner.encode()
 
 
 def _fresh_key(owner: str) -> str:
@@ -156,7 +163,8 @@ class Session:
         self.facts = facts
         self.revision: Revision = REVISIONS[facts.revision]
         self.calls: dict[Id, Call] = {}
-        self.questions = Questions(self.revision, limits.questions, limits.answer_seconds)
+        replica = application.shared.replicas.name
+        self.questions = Questions(self.revision, replica, limits.questions, limits.answer_seconds)
         self.changes: Changes | None = None
         self._limits = limits
 
@@ -198,11 +206,13 @@ class Session:
         own = _OWN.get(context.method)
         return await (self.application.engine.handle(context) if own is None else own(self, context))
 
-    def notified(self, message: Message) -> None:
-        """Take in a notification; what is unknown is ignored."""
-        call = self.calls.get(cancelled_id(message))
+    def notified(self, message: Message) -> bool:
+        """Take in a notification; what is unknown is ignored. False where it cancels a request not known here."""
+        cancelled = cancelled_id(message)
+        call = self.calls.get(cancelled)
         if call is not None:
             call.cancel("cancelled")
+        return call is not None or cancelled == ""
 
     async def listen(self, principal: Principal, state: SessionState) -> None:
         """Begin to pass on changes, if that has not begun."""
@@ -227,9 +237,7 @@ class Session:
             level = _decode_level(context.params.raw).level
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise InvalidParams(f"Invalid params: 'level' is one of {', '.join(LOG_LEVELS)}") from None
-        state = await self._state()
-        state.log_level = level
-        await self.store.save(self.facts.key, state)
+        await self.change(lambda state: setattr(state, "log_level", level))
         return {}
 
     async def _subscribe(self, context: Context) -> Result:
@@ -239,23 +247,33 @@ class Session:
             return {}
         if len(state.subscriptions) >= self._limits.subscriptions:
             raise Overloaded(f"A session follows at most {self._limits.subscriptions} resources; unsubscribe some")
+        await self.follow(context, uri, state)
+        return {}
+
+    async def follow(self, context: Context, uri: str, state: SessionState) -> None:
+        """Pass on changes of a resource from now on. Raises what the provider raises where that cannot be."""
         if self.changes is None:
             await self.listen(context.principal, state)
         if self.changes is not None:
             await self.changes.follow(context, uri)
-        state.subscriptions.add(uri)
-        await self.store.save(self.facts.key, state)
-        return {}
+        await self.change(lambda state: state.subscriptions.add(uri))
 
     async def _unsubscribe(self, context: Context) -> Result:
         uri = self._followable(context)
         state = await self._state()
         if uri in state.subscriptions:
-            state.subscriptions.discard(uri)
-            await self.store.save(self.facts.key, state)
-            if self.changes is not None:
-                await self.changes.unfollow(context, uri)
+            await self.unfollow(context, uri)
         return {}
+
+    async def unfollow(self, context: Context, uri: str) -> None:
+        """Pass on its changes no longer."""
+        await self.change(lambda state: state.subscriptions.discard(uri))
+        if self.changes is not None:
+            await self.changes.unfollow(context, uri)
+
+    async def change(self, alter: Callable[[SessionState], None]) -> SessionState:
+        """Alter the session's state. Raises `InvalidRequest` when it has ended."""
+        return _living(await self.store.change(self.facts.key, alter))
 
     def _followable(self, context: Context) -> str:
         resources = self.application.engine.capabilities(self.revision).get("resources")
@@ -266,10 +284,13 @@ class Session:
         return context.params.uri
 
     async def _state(self) -> SessionState:
-        state = await self.store.load(self.facts.key)
-        if state is None:
-            raise InvalidRequest("The session has ended")
-        return state
+        return _living(await self.store.load(self.facts.key))
+
+
+def _living(state: SessionState | None) -> SessionState:
+    if state is None:
+        raise InvalidRequest("The session has ended")
+    return state
 
 
 _OWN: dict[str, Callable[[Session, Context], Awaitable[Result]]] = {

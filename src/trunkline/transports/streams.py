@@ -9,10 +9,11 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from trunkline.engine.doors import EventLog
 from trunkline.protocol import sse
+from trunkline.protocol.messages import Id
 from trunkline.runtime.inflight import InFlight
 from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send
 from trunkline.transports.batches import join
@@ -39,6 +40,7 @@ class Stream:
         closed: called once when all is said, with whether a client got all of it.
         priming: the revision knows an opening event without data.
         expected: responses after which it is complete; None for a stream that ends with its session.
+        requests: the ids of the requests they answer.
         batch: the responses belong in an array.
     """
 
@@ -49,6 +51,7 @@ class Stream:
         "_expected",
         "_lock",
         "_present",
+        "_requests",
         "_responses",
         "_session",
         "_unread",
@@ -69,6 +72,7 @@ class Stream:
         *,
         priming: bool,
         expected: int | None = 1,
+        requests: Sequence[Id] = (),
         batch: bool = False,
     ) -> None:
         # The name is part of every event id: unique in the session, whichever process makes it.
@@ -83,6 +87,7 @@ class Stream:
         self._session = session
         self._closed = closed
         self._expected = expected
+        self._requests = requests
         self._batch = batch
         self._responses: list[bytes] = []
         self._unread = 0
@@ -90,11 +95,11 @@ class Stream:
         self._present: asyncio.Future[None] | None = None
 
     @classmethod
-    def past(cls, events: EventLog, session: str, closed: Closed, name: str, *, priming: bool) -> "Stream":
-        """A complete stream, to be read again from the log."""
+    def elsewhere(cls, events: EventLog, session: str, closed: Closed, name: str, *, priming: bool) -> "Stream":
+        """A stream that this process does not write; what it passes on comes from the log."""
         stream = cls(events, session, closed, priming=priming)
         stream.name = name
-        stream.opened = stream.done = True
+        stream.opened = True
         return stream
 
     @property
@@ -150,6 +155,12 @@ class Stream:
         async with self._lock:
             await self._open()
 
+    def pass_on(self, events: Iterable[tuple[str, bytes]]) -> None:
+        """Send what stands in the log already, or is encoded as an event and has no id."""
+        if self.connection is not None:
+            self.connection.queue.extend(events)
+            self.connection.wake()
+
     def close(self) -> None:
         """Everything is said."""
         if self.done:
@@ -165,8 +176,8 @@ class Stream:
         """Go on by this connection, with what followed the event `after`; another connection it had ends."""
         async with self._lock:
             if after is not None:
-                found = await self._events.after(self._session, after)
-                connection.queue.extend(found[1] if found is not None else ())
+                tail = await self._events.after(self._session, after)
+                connection.queue.extend(tail.events if tail is not None else ())
             previous, self.connection = self.connection, connection
             self._unread = 0
             self._release()
@@ -192,6 +203,7 @@ class Stream:
         if self.opened:
             return
         self.opened = True
+        await self._events.begin(self._session, self.name, self._requests)
         if self.priming or self._expected is None:
             await self._append(b"")
         for response in self._responses:

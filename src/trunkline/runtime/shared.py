@@ -1,0 +1,47 @@
+"""What the replicas of one endpoint share.
+
+What it is for: the doors to shared state in one hand, with their life.
+What may live here: the record of them, in memory for one process. What may not: databases.
+"""
+
+from typing import Protocol
+
+from trunkline.engine.doors import EventLog, Replicas, SessionStore
+from trunkline.engine.memory import LoneReplica, MemoryEvents, MemorySessions
+
+
+class Shared(Protocol):
+    """The doors to what replicas share."""
+
+    @property
+    def sessions(self) -> SessionStore:
+        """The changing part of legacy sessions."""
+
+    @property
+    def events(self) -> EventLog:
+        """Messages of resumable streams."""
+
+    @property
+    def replicas(self) -> Replicas:
+        """The other processes that serve the same endpoint."""
+
+    async def start(self) -> None:
+        """Connect; called before anything of it is used."""
+
+    async def stop(self) -> None:
+        """Write what waits, and leave."""
+
+
+class Alone:
+    """One process that shares with nobody; nothing survives it."""
+
+    def __init__(self) -> None:
+        self.sessions: SessionStore = MemorySessions()
+        self.events: EventLog = MemoryEvents()
+        self.replicas: Replicas = LoneReplica()
+
+    async def start(self) -> None:
+        """Nothing to connect."""
+
+    async def stop(self) -> None:
+        """Nothing to leave."""
