@@ -53,12 +53,21 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tuple[str, ...], Meta(description="The tools to hide; wins over `allow`.", examples=[["git_push*"]])
     ] = ()
     processes: Annotated[
-        Literal["shared", "per-session"],
+        Literal["shared", "per-session", "stateless"],
         Meta(
-            description="One process for all callers, or one for each: for servers that ask or keep state.",
+            description="One process for all callers; one for each (per-session), for servers that ask or keep state; "
+            "or one of a server that keeps nothing between two calls (stateless).",
             examples=["per-session"],
         ),
     ] = "shared"
+    lost_process: Annotated[
+        Literal["error", "replace"],
+        Meta(
+            description="What a caller gets whose process (per-session) is gone with its replica: one error, or "
+            "another process unsaid.",
+            examples=["replace"],
+        ),
+    ] = "error"
     startup_timeout: Annotated[
         Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
     ] = None

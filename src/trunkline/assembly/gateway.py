@@ -74,10 +74,11 @@ class Gateway:
         self._limits = plan.settings.limits
         self._authenticator = authenticator
         self._call_timeout = call_timeout
-        self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
+        self._shared = shared or Alone()
+        info = {"name": "trunkline", "version": version("trunkline")}
+        self.federation = Federation(plan.entries, info=info, shared=self._shared)
         self.limiter = _limiter(plan, limits or {}, self.federation)
         self._keys = keys or Keys()
-        self._shared = shared or Alone()
         interceptors = (self.limiter,) if self.limiter else ()
         self.application = self.beside(self.federation, "", interceptors=interceptors, progressive=progressive)
         self.application.authenticator = authenticator or plan.tokens

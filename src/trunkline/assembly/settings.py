@@ -205,7 +205,7 @@ def _spelled(settings: ServerSettings) -> dict[str, object]:
         "startup_timeout_sec": settings.startup_timeout,
         "tool_timeout_sec": settings.request_timeout,
         "title": settings.title,
-        "trunkline": {"processes": settings.processes},
+        "trunkline": {"processes": settings.processes, "lost_process": settings.lost_process},
         "description": settings.description,
     }
     return raw

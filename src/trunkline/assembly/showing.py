@@ -22,7 +22,7 @@ from trunkline.portable.entry import SPELLINGS
 from trunkline.portable.jsonc import Trail, parse
 from trunkline.portable.model import Entry, Input
 
-_PROCESS = ("command", "args", "env", "env_file", "cwd", "processes")
+_PROCESS = ("command", "args", "env", "env_file", "cwd", "processes", "lost_process")
 _REMOTE = ("url", "headers")
 _SCHEMES = re.compile(r"(Bearer|Basic|Token) $", re.IGNORECASE)
 _OPTION = re.compile(r"(--?[A-Za-z0-9_-]+)=(.*)", re.DOTALL)

@@ -238,6 +238,22 @@ class EventLog(Protocol):
         """Drop all streams of a session."""
 
 
+class Notes(Protocol):
+    """Small facts that replicas leave for each other, by kind and key; one that nobody looks at for a day is gone."""
+
+    async def add(self, kind: str, key: str, note: bytes) -> bytes:
+        """Leave a note where there is none; returns the one that is there."""
+
+    async def load(self, kind: str, key: str) -> bytes | None:
+        """The note, or None; counts as use."""
+
+    async def change(self, kind: str, key: str, alter: Callable[[bytes], bytes]) -> bytes | None:
+        """Alter a note, one replica after the other; returns it as it is then, None where there is none."""
+
+    async def remove(self, kind: str, key: str) -> None:
+        """Take it away."""
+
+
 class Replicas(Protocol):
     """The processes that serve one endpoint together, and what they tell each other.
 

@@ -40,6 +40,32 @@ class LocalBus:
         return unsubscribe
 
 
+class MemoryNotes:
+    """Notes of one process to itself."""
+
+    def __init__(self) -> None:
+        self._notes: dict[tuple[str, str], bytes] = {}
+
+    async def add(self, kind: str, key: str, note: bytes) -> bytes:
+        """Leave a note where there is none; returns the one that is there."""
+        return self._notes.setdefault((kind, key), note)
+
+    async def load(self, kind: str, key: str) -> bytes | None:
+        """The note, or None."""
+        return self._notes.get((kind, key))
+
+    async def change(self, kind: str, key: str, alter: Callable[[bytes], bytes]) -> bytes | None:
+        """Alter a note; returns it as it is then."""
+        note = self._notes.get((kind, key))
+        if note is not None:
+            note = self._notes[kind, key] = alter(note)
+        return note
+
+    async def remove(self, kind: str, key: str) -> None:
+        """Take it away."""
+        self._notes.pop((kind, key), None)
+
+
 class LoneReplica:
     """The only replica: there is nobody to tell."""
 

@@ -34,10 +34,12 @@ class Connection:
         peer: the upstream.
         shared: all callers' requests travel over it, whatever the upstream keeps between them (DESIGN: Upstream
             processes and sessions); otherwise a legacy upstream gets a session for each caller.
+        bound: what the upstream keeps for its client lives and ends with this connection.
     """
 
     peer: Peer
     shared: bool = False
+    bound: bool = False
     ended: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def end(self, reason: str) -> None:
@@ -138,7 +140,8 @@ class Dialler:
 
         peer = await meet_duplex(link, entry.name, approach, on_garbage=garbage)
         # A server that does not survive the probe is started again: the last link is the one that counts.
-        return Connection(cast("Peer", peer), shared=entry.processes == "shared", ended=made[-1].ended)
+        shared = entry.processes != "per-session"
+        return Connection(cast("Peer", peer), shared=shared, bound=True, ended=made[-1].ended)
 
     async def _describe(self, call: Call) -> Connection:
         from trunkline.gateway.openapi.peer import open_api
@@ -164,7 +167,7 @@ class Dialler:
         headers = tuple(entry.headers.items())
         sse = True if entry.transport == "sse" else None if entry.sse_fallback else False
         peer = await meet_http(entry.url, pool, approach, headers, sse=sse)
-        return Connection(cast("Peer", peer))
+        return Connection(cast("Peer", peer), bound=peer.channel.duplex)
 
 
 async def _overhear(hear: Hear, method: str, params: dict[str, object]) -> None:

@@ -7,15 +7,20 @@ What may live here: ownership. What may not: requests.
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from trunkline.engine.context import Context
+from trunkline.engine.doors import Result
 from trunkline.errors import ConfigError
 from trunkline.gateway import names
 from trunkline.gateway.dialling import Dial, Dialler
+from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.face import Face
+from trunkline.gateway.failures import unavailable
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff
 from trunkline.gateway.upstream import Upstream
 from trunkline.portable.model import Entry
+from trunkline.runtime.shared import Alone, Shared
 
 _INFO: Mapping[str, object] = {"name": "trunkline", "version": "0"}
 
@@ -30,6 +35,7 @@ class Federation(Face):
         limits: what each upstream may cost.
         backoff: how restarts are spaced; by default it depends on the transport.
         dial: makes connections; by default over stdio, Streamable HTTP and HTTP+SSE.
+        shared: what the replicas of the gateway share; by default this process is alone.
 
     Raises `ConfigError` when two servers have one name.
 
@@ -46,6 +52,7 @@ class Federation(Face):
         limits: Limits | None = None,
         backoff: Backoff | None = None,
         dial: Dial | None = None,
+        shared: Shared | None = None,
     ) -> None:
         _check_names(entries)
         self._entries = tuple(entries)
@@ -53,7 +60,16 @@ class Federation(Face):
         allowed = limits or Limits()
         dialler = Dialler(made)
         self._singles: list[tuple[str, Face]] = []
-        self._make = partial(Upstream, dial=dial or dialler, limits=allowed, backoff=backoff)
+        common = shared or Alone()
+        self._elsewhere = Elsewhere(common.replicas, self._answer)
+        self._make = partial(
+            Upstream,
+            dial=dial or dialler,
+            limits=allowed,
+            elsewhere=self._elsewhere,
+            notes=common.notes,
+            backoff=backoff,
+        )
         enabled = [self._make(entry) for entry in entries if not entry.disabled]
         super().__init__(
             enabled,
@@ -63,6 +79,16 @@ class Federation(Face):
             limits=allowed,
             dialler=dialler,
         )
+
+    async def start(self) -> None:
+        """Begin to connect, and to answer other replicas."""
+        self._elsewhere.start()
+        await super().start()
+
+    async def stop(self) -> None:
+        """Leave nothing behind: no process, no session, no connection."""
+        await self._elsewhere.stop()
+        await super().stop()
 
     def replace(self, entries: Sequence[Entry]) -> None:
         """Have these servers from now on, in one step; a server whose entry is the same goes on untouched.
@@ -118,6 +144,14 @@ class Federation(Face):
             else UpstreamStatus(entry.name, entry.transport, "disabled", 0.0)
             for entry in self._entries
         ]
+
+    async def _answer(self, name: str, context: Context, params: Mapping[str, object]) -> Result:
+        """Answer a call of another replica's client."""
+        holder = self._retiring.holder(context)
+        upstream = holder[0] if holder is not None else self._upstreams.get(name)
+        if upstream is None:
+            raise unavailable(name, "is not configured at the replica that has what this call needs", retry=True)
+        return await upstream.answer(context, params)
 
 
 def _check_names(entries: Sequence[Entry]) -> None:

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from trunkline.engine import rounds
 from trunkline.engine.context import Context, fits
 from trunkline.engine.doors import InputRequest, Result
-from trunkline.errors import InternalError, MissingCapability, RemoteError
+from trunkline.errors import InternalError, MissingCapability, RemoteError, UpstreamUnavailable
 from trunkline.gateway.failures import unavailable
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.patience import Patience
@@ -52,13 +52,14 @@ class Held(Relay):
         context: the caller's request in its first round.
         patience: the clock of the call.
         start: makes the call.
+        replica: where it is held; the handle tells it.
     """
 
     __slots__ = ("_moved", "_riders", "handle", "open", "shown", "task", "timer")
 
-    def __init__(self, context: Context, patience: Patience, start: Start) -> None:
+    def __init__(self, context: Context, patience: Patience, start: Start, replica: str) -> None:
         super().__init__(context, patience=patience)
-        self.handle = secrets.token_urlsafe(18)
+        self.handle = f"{replica}.{secrets.token_urlsafe(18)}"
         self.open: dict[str, tuple[InputRequest, asyncio.Future[dict[str, object]]]] = {}
         """The questions without an answer, as they were asked."""
         self.shown = False
@@ -165,10 +166,12 @@ class Holding:
     Parameters:
         upstream: its name, for errors.
         limits: how many may be held, and how long.
+        replica: the name of this one.
     """
 
-    def __init__(self, upstream: str, limits: Limits) -> None:
+    def __init__(self, upstream: str, limits: Limits, replica: str) -> None:
         self._upstream = upstream
+        self._replica = replica
         self._limits = limits
         self._held: dict[str, Held] = {}
 
@@ -180,18 +183,13 @@ class Holding:
 
     async def begin(self, context: Context, patience: Patience, start: Start) -> Result:
         """The first round of a request. Raises `InputRequired` when the upstream asks something."""
-        return await self._attend(Held(context, patience, start), context)
+        return await self._attend(Held(context, patience, start, self._replica), context)
 
     async def resume(self, context: Context, handle: str) -> Result:
         """A later round. Raises `UpstreamUnavailable` when the call is not held here any more."""
         held = self._held.get(handle)
         if held is None or held.context.principal.owner != context.principal.owner:
-            raise unavailable(
-                self._upstream,
-                "no longer holds this call open: it expired, or another process holds it; send the request again "
-                "without requestState",
-                retry=True,
-            )
+            raise not_held(self._upstream)
         return await self._attend(held, context)
 
     async def close(self) -> None:
@@ -258,6 +256,17 @@ class Holding:
             facts = {"request": held.context.trace, "method": held.context.method, "upstream": self._upstream}
             _log.info("upstream %s: a call waited for answers that did not come", self._upstream, extra=facts)
         held.stop()
+
+
+def home_of(handle: str) -> str:
+    """The replica that holds a call."""
+    return handle.partition(".")[0]
+
+
+def not_held(upstream: str) -> UpstreamUnavailable:
+    """The error for a round whose call cannot be found any more."""
+    what = "no longer holds this call open: it expired, or the process that held it is gone"
+    return unavailable(upstream, f"{what}; send the request again without requestState", retry=True)
 
 
 def _answerable(context: Context, request: InputRequest) -> bool:

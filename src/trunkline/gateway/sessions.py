@@ -6,7 +6,7 @@ What may not: what travels over a session.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 
 from trunkline.engine.context import Context
@@ -71,25 +71,37 @@ class Sessions:
         open_: makes a connection.
         limit: sessions kept at once; above it the one unused for longest is closed.
         idle: seconds after which an unused session is closed.
+        left: told of each session that is not kept any more.
     """
 
-    def __init__(self, upstream: str, open_: Open, *, limit: int = 256, idle: float = 600.0) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        open_: Open,
+        *,
+        limit: int = 256,
+        idle: float = 600.0,
+        left: Callable[[Key], Coroutine[object, object, None]] | None = None,
+    ) -> None:
         self._upstream = upstream
         self._open = open_
         self._limit = limit
         self._idle = idle
+        self._left = left
         self._sessions: dict[Key, Session] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._sessions
+
     @contextmanager
     def lease(self, context: Context, relay: Relay) -> Iterator[Session]:
         """The caller's session; it is not closed while leased. Raises `UpstreamUnavailable` when all are busy."""
-        capabilities = offered(context)
-        key = (context.principal.owner, json.encode(capabilities))
-        session = self._take(key, capabilities)
+        key = key_of(context)
+        session = self._take(key, offered(context))
         session.relays.append(relay)
         try:
             yield session
@@ -157,8 +169,18 @@ class Sessions:
         if session.connection is not None:
             self._close(session.connection)
             session.connection = None
+        if self._left is not None:
+            self._finish(self._left(key))
 
     def _close(self, connection: Connection) -> None:
-        task = asyncio.get_running_loop().create_task(connection.close())
+        self._finish(connection.close())
+
+    def _finish(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def key_of(context: Context) -> Key:
+    """Whose session a request needs: the caller's, for what its client can do."""
+    return context.principal.owner, json.encode(offered(context))

@@ -24,6 +24,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
         held: calls it keeps open while someone is asked.
         circuit: `closed`; `open` while calls fail at once because it did not answer; `half_open` while one tries.
         cached, hits: results of reads that are kept, and reads that were answered with one.
+        lost: sessions whose process was lost with its replica.
         changes: what changed in its tools since they were first listed, the latest last.
     """
 
@@ -41,3 +42,4 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     cached: int = 0
     hits: int = 0
     changes: tuple[str, ...] = ()
+    lost: int = 0

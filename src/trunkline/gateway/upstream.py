@@ -14,7 +14,7 @@ from functools import partial
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
-from trunkline.engine.doors import Result
+from trunkline.engine.doors import Notes, Result
 from trunkline.errors import (
     InvalidAnswer,
     InvalidParams,
@@ -26,16 +26,18 @@ from trunkline.errors import (
 from trunkline.gateway import following, relaying, shelf
 from trunkline.gateway.circuit import Circuit
 from trunkline.gateway.dialling import Call, Connection, Dial
+from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
-from trunkline.gateway.holding import Holding, needed
+from trunkline.gateway.holding import Holding, home_of, needed, not_held
+from trunkline.gateway.homes import Homes
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind
 from trunkline.gateway.masking import Mask
 from trunkline.gateway.patience import Patience
 from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
-from trunkline.gateway.sessions import Session, Sessions
+from trunkline.gateway.sessions import Session, Sessions, key_of
 from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff, Status, Supervised
@@ -63,10 +65,20 @@ class Upstream:
         entry: the configured server, resolved.
         dial: makes connections.
         limits: what it may cost.
+        elsewhere: carries calls to other replicas of the gateway.
+        notes: what replicas leave for each other.
         backoff: how restarts are spaced; by default wider for processes than for remote servers.
     """
 
-    def __init__(self, entry: Entry, dial: Dial, limits: Limits, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        dial: Dial,
+        limits: Limits,
+        elsewhere: Elsewhere,
+        notes: Notes,
+        backoff: Backoff | None = None,
+    ) -> None:
         self.entry = entry
         self.name = entry.name
         self.capabilities: Mapping[str, object] | None = None
@@ -81,8 +93,10 @@ class Upstream:
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
         room = limits.processes if entry.transport == "stdio" else limits.sessions
-        self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle)
-        self._holding = Holding(self.name, limits)
+        self._elsewhere = elsewhere
+        self._homes = Homes(self.name, notes, elsewhere.replicas, forgiving=entry.lost_process == "replace")
+        self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle, left=self._homes.leave)
+        self._holding = Holding(self.name, limits, elsewhere.replicas.name)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
@@ -133,6 +147,7 @@ class Upstream:
             cached=len(self._reads),
             hits=self._reads.hits,
             changes=self.shelf.changes,
+            lost=self._homes.lost,
         )
 
     @property
@@ -214,8 +229,18 @@ class Upstream:
             return await self._reads.get(context, params, partial(self._call, context, params, uri))
         return await self._call(context, params, uri)
 
-    async def _call(self, context: Context, params: Mapping[str, object], uri: str | None) -> Result:
+    async def answer(self, context: Context, params: Mapping[str, object]) -> Result:
+        """Answer a call of another replica's client with what is here, as `call` does."""
+        uri = params.get("uri")
+        return await self._call(context, params, uri if isinstance(uri, str) else None, here=True)
+
+    async def _call(
+        self, context: Context, params: Mapping[str, object], uri: str | None, *, here: bool = False
+    ) -> Result:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
+        home = None if here else await self._home(connection, context)
+        if home is not None:
+            return await self._elsewhere.call(home, self.name, context, params)
         try:
             with self._circuit:
                 return await self._carry(connection, context, params)
@@ -245,6 +270,20 @@ class Upstream:
     def unfollow(self, uri: str) -> None:
         """One listener to a resource less."""
         self._following.unfollow(uri)
+
+    async def _home(self, connection: Connection, context: Context) -> str | None:
+        """The replica that has what a request needs; None where that is this one, or does not matter."""
+        held = context.replay.held if context.replay is not None else None
+        if held is not None:
+            home = home_of(held)
+            if home == self._elsewhere.replicas.name:
+                return None
+            if not await self._elsewhere.replicas.alive(home):
+                raise not_held(self.name)
+            return home
+        if not connection.bound or connection.shared or (key := key_of(context)) in self._sessions:
+            return None
+        return await self._homes.find(key)
 
     async def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
         """By the way its callers are kept apart there."""
@@ -356,7 +395,7 @@ class Upstream:
     async def _connect(self) -> Connection:
         """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
         try:
-            together = self.entry.transport == "stdio" and self.entry.processes == "shared"
+            together = self.entry.transport == "stdio" and self.entry.processes != "per-session"
             return await self._dial(Call(self.entry, {} if together else relaying.EVERYTHING, self._hear))
         except TrunklineError as error:
             self._mask.hide(error)

@@ -8,9 +8,10 @@ What may not: finding servers in a file, expanding references.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
-from trunkline.portable.model import Entry, Processes, Transport
+from trunkline.portable.model import Entry, LostProcess, Processes, Transport
 from trunkline.portable.place import Place, kind
 
 COMMAND = ("command", "cmd")
@@ -84,6 +85,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
+    ours = _ours(fields)
     return Entry(
         name=name,
         transport=transport,
@@ -102,22 +104,30 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         request_timeout=request,
         title=fields.text("title"),
         description=fields.text("description"),
-        processes=_processes(fields),
+        processes=cast("Processes", ours.get("processes", "shared")),
+        lost_process=cast("LostProcess", ours.get("lost_process", "error")),
         extra=fields.rest,
     )
 
 
-def _processes(fields: Fields) -> Processes:
-    """Our own member in files that many clients read: `"trunkline": {"processes": "per-session"}`."""
+_OURS: dict[str, tuple[str, ...]] = {
+    "processes": ("shared", "per-session", "stateless"),
+    "lost_process": ("error", "replace"),
+}
+
+
+def _ours(fields: Fields) -> dict[str, str]:
+    """Our own members in files that many clients read: `"trunkline": {"processes": "per-session"}`."""
     ours, place = fields.take("trunkline")
     if ours is None:
-        return "shared"
-    if not isinstance(ours, dict) or not ours.keys() <= {"processes"}:
-        raise place.fault('takes one member, `processes`, which is "shared" or "per-session"')
-    word = ours.get("processes", "shared")
-    if word != "shared" and word != "per-session":
-        raise place.at("processes").fault('is neither "shared" nor "per-session"')
-    return "per-session" if word == "per-session" else "shared"
+        return {}
+    if not isinstance(ours, dict) or not ours.keys() <= _OURS.keys():
+        known = "; ".join(f"`{name}`: {', '.join(words)}" for name, words in _OURS.items())
+        raise place.fault(f"takes these members: {known}")
+    for name, word in ours.items():
+        if word not in _OURS[name]:
+            raise place.at(name).fault(f"is none of {', '.join(_OURS[name])}")
+    return ours
 
 
 def _command(fields: Fields) -> tuple[str, tuple[str, ...]]:

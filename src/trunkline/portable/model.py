@@ -11,7 +11,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Transport = Literal["stdio", "http", "sse", "openapi"]
-Processes = Literal["shared", "per-session"]
+Processes = Literal["shared", "per-session", "stateless"]
+LostProcess = Literal["error", "replace"]
 Format = Literal["mcpServers", "servers", "context_servers", "root", "list"]
 InputType = Literal["promptString", "pickString"]
 
@@ -32,7 +33,10 @@ class Entry:
         startup_timeout, request_timeout: seconds; None leaves them to the reader.
         drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
-        processes: a started server's: one `shared` by all callers, or one for each of them (`per-session`).
+        processes: a started server's: one `shared` by all callers, one for each of them (`per-session`), or one that
+            keeps nothing between two calls (`stateless`).
+        lost_process: what the caller of a process that is gone with its replica gets: one `error`, or another process
+            unsaid (`replace`).
         extra: members this model has no field for, as they were read.
         secret_values: filled by `resolve`: values no log may show.
 
@@ -58,6 +62,7 @@ class Entry:
     title: str | None = None
     description: str | None = None
     processes: Processes = "shared"
+    lost_process: LostProcess = "error"
     extra: Mapping[str, object] = field(default_factory=dict)
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 

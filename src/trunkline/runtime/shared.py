@@ -6,8 +6,8 @@ What may live here: the record of them, in memory for one process. What may not:
 
 from typing import Protocol
 
-from trunkline.engine.doors import EventLog, Replicas, SessionStore
-from trunkline.engine.memory import LoneReplica, MemoryEvents, MemorySessions
+from trunkline.engine.doors import EventLog, Notes, Replicas, SessionStore
+from trunkline.engine.memory import LoneReplica, MemoryEvents, MemoryNotes, MemorySessions
 
 
 class Shared(Protocol):
@@ -20,6 +20,10 @@ class Shared(Protocol):
     @property
     def events(self) -> EventLog:
         """Messages of resumable streams."""
+
+    @property
+    def notes(self) -> Notes:
+        """Small facts that replicas leave for each other."""
 
     @property
     def replicas(self) -> Replicas:
@@ -38,6 +42,7 @@ class Alone:
     def __init__(self) -> None:
         self.sessions: SessionStore = MemorySessions()
         self.events: EventLog = MemoryEvents()
+        self.notes: Notes = MemoryNotes()
         self.replicas: Replicas = LoneReplica()
 
     async def start(self) -> None:

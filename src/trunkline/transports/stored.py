@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline.engine.doors import EventLog, Replicas, SessionState, SessionStore, Tail
+from trunkline.engine.doors import EventLog, Notes, Replicas, SessionState, SessionStore, Tail
 from trunkline.errors import StorageUnavailable
 from trunkline.protocol.messages import Id
 
@@ -52,7 +52,9 @@ class Stored:
         self._peers = _Peers()
         self._sessions = _Sessions()
         self._events = _Events()
+        self._notes = _Notes()
         self.sessions: SessionStore = self._sessions
+        self.notes: Notes = self._notes
         self.events: EventLog = self._events
         self.replicas: Replicas = self._peers
         self.storage: Storage | None = None
@@ -72,7 +74,7 @@ class Stored:
             storage = await life.enter_async_context(open_storage(self._url, replica=self._peers.name))
             self.storage = storage
             self._sessions.records = storage.records("session", idle=_IDLE)
-            self._events.storage = storage
+            self._events.storage = self._notes.storage = storage
             life.callback(self._peers.attach(storage))
             self._life = life.pop_all()
 
@@ -137,6 +139,27 @@ class _Events:
 
     async def forget(self, session: str) -> None:
         await self.storage.events.forget(session)
+
+
+class _Notes:
+    """`Notes` over records, a kind each."""
+
+    storage: "Storage"
+
+    async def add(self, kind: str, key: str, note: bytes) -> bytes:
+        return await self._of(kind).add(key, note)
+
+    async def load(self, kind: str, key: str) -> bytes | None:
+        return await self._of(kind).load(key)
+
+    async def change(self, kind: str, key: str, alter: Callable[[bytes], bytes]) -> bytes | None:
+        return await self._of(kind).change(key, alter)
+
+    async def remove(self, kind: str, key: str) -> None:
+        await self._of(kind).delete(key)
+
+    def _of(self, kind: str) -> "Records":
+        return self.storage.records(kind, idle=_IDLE)
 
 
 class _Peers:
