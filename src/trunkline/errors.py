@@ -21,6 +21,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
     │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
+    │   ├── StorageUnavailable     -31006  503   the database cannot be reached; retrying later helps
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
@@ -31,7 +32,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   └── MessageTooLong         one incoming message was dropped; the connection lives on
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31005 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31006 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -234,6 +235,25 @@ class UpstreamUnavailable(ProtocolError):
     name = "upstream_unavailable"
 
 
+class StorageUnavailable(ProtocolError):
+    """The database cannot be reached; the same request may succeed once it is back.
+
+    What was being written may or may not have been.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        retry_after: seconds after which to try again.
+    """
+
+    code = -31006
+    status = 503
+    name = "storage_unavailable"
+
+    def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))})
+        self.retry_after = retry_after
+
+
 class RemoteError(ProtocolError):
     """A peer answered with an error; it is carried as it came."""
 
@@ -323,5 +343,6 @@ STATUS_OF_CODE: dict[int, int] = {
         Unauthenticated,
         Forbidden,
         Overloaded,
+        StorageUnavailable,
     )
 }
