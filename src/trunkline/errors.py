@@ -21,7 +21,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
     │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
-    │   ├── StorageUnavailable     -31006  503   the shared storage cannot be reached; what needs it has to wait
+    │   ├── StorageUnavailable     -31006  503   the database cannot be reached; retrying later helps
     │   ├── ReplicaLost            -31007  200   the replica that answered a call is gone
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
@@ -237,11 +237,13 @@ class UpstreamUnavailable(ProtocolError):
 
 
 class StorageUnavailable(ProtocolError):
-    """The shared storage cannot be reached.
+    """The database cannot be reached; the same request may succeed once it is back.
+
+    What was being written may or may not have been.
 
     Parameters:
         message: what happened, to what, and what to do; shown to people.
-        retry_after: seconds after which the same request may succeed.
+        retry_after: seconds after which to try again.
     """
 
     code = -31006

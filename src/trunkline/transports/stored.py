@@ -19,7 +19,8 @@ from trunkline.errors import StorageUnavailable
 from trunkline.protocol.messages import Id
 
 if TYPE_CHECKING:
-    from trunkline.storage import Records, Storage
+    from trunkline.storage.records import Records
+    from trunkline.storage.storage import Storage
 
 logger = logging.getLogger("trunkline.transports")
 
@@ -68,7 +69,7 @@ class Stored:
         if self._users > 1:
             return
         # Imported when it is needed: a server that stores nothing starts faster.
-        from trunkline.storage import open_storage
+        from trunkline.storage.storage import open_storage
 
         async with AsyncExitStack() as life:
             storage = await life.enter_async_context(open_storage(self._url, replica=self._peers.name))
@@ -84,6 +85,12 @@ class Stored:
         if self._users == 0 and self._life is not None:
             life, self._life = self._life, None
             await life.aclose()
+
+
+def _there(storage: "Storage | None") -> "Storage":
+    if storage is None:
+        raise StorageUnavailable("The storage is not open yet, or not any more; try again shortly")
+    return storage
 
 
 class _Sessions:
@@ -144,7 +151,9 @@ class _Events:
 class _Notes:
     """`Notes` over records, a kind each."""
 
-    storage: "Storage"
+    def __init__(self) -> None:
+        self.storage: Storage | None = None
+        self._kinds: dict[str, Records] = {}
 
     async def add(self, kind: str, key: str, note: bytes) -> bytes:
         return await self._of(kind).add(key, note)
@@ -159,7 +168,9 @@ class _Notes:
         await self._of(kind).delete(key)
 
     def _of(self, kind: str) -> "Records":
-        return self.storage.records(kind, idle=_IDLE)
+        if kind not in self._kinds:
+            self._kinds[kind] = _there(self.storage).records(kind, idle=_IDLE)
+        return self._kinds[kind]
 
 
 class _Peers:
@@ -180,19 +191,25 @@ class _Peers:
         return self._detach
 
     async def alive(self, name: str) -> bool:
-        return name == self.name or await self._open().replicas.alive(name)
+        return name == self.name or await _there(self._storage).replicas.alive(name)
 
     async def send(self, name: str, topic: str, message: bytes) -> bool:
-        return name != self.name and await self._open().replicas.send(name, topic, message)
+        return name != self.name and await _there(self._storage).replicas.send(name, topic, message)
 
     def broadcast(self, topic: str, message: bytes) -> None:
-        self._open().replicas.broadcast(topic, message)
+        _there(self._storage).replicas.broadcast(topic, message)
 
     def receive(self, topic: str, handler: Callable[[str, bytes], None]) -> Callable[[], None]:
         return self._join(lambda storage: storage.replicas.receive(topic, handler))
 
     def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
-        return self._join(lambda storage: storage.replicas.on_gap(handler))
+        wanted = [handler]
+
+        def begin(storage: "Storage") -> Callable[[], None]:
+            storage.replicas.on_gap(lambda: [told() for told in wanted] and None)
+            return wanted.clear
+
+        return self._join(begin)
 
     def _join(self, begin: "Callable[[Storage], Callable[[], None]]") -> Callable[[], None]:
         id = next(self._ids)
@@ -207,11 +224,6 @@ class _Peers:
                 ended()
 
         return leave
-
-    def _open(self) -> "Storage":
-        if self._storage is None:
-            raise StorageUnavailable("The storage is not open yet, or not any more; try again shortly")
-        return self._storage
 
     def _detach(self) -> None:
         self._storage = None
