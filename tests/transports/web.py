@@ -28,7 +28,6 @@ async def served(app: ASGIApp, http: str = "httptools") -> AsyncIterator[int]:
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     # The parts of `Server.serve`, without its clock and its pauses, which would make every test longer.
-    await server.lifespan.startup()
     await server.startup(sockets=[listener])
     try:
         yield listener.getsockname()[1]

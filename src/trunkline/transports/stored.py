@@ -20,6 +20,7 @@ from trunkline.protocol.messages import Id
 
 if TYPE_CHECKING:
     from trunkline.storage.records import Records
+    from trunkline.storage.replicas import Timing
     from trunkline.storage.storage import Storage
 
 logger = logging.getLogger("trunkline.transports")
@@ -39,6 +40,7 @@ class Stored:
 
     Parameters:
         url: of the database: `sqlite:///path` or `postgresql://user@host/name`.
+        timing: how often replicas are heard of, and when they count as gone.
 
     `start` raises `ConfigError` for a database that cannot be used. It may be started by several applications; it lives
     until the last one stops it.
@@ -46,8 +48,9 @@ class Stored:
         Application(engine, shared=Stored("postgresql://trunkline@db/trunkline"))
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timing: "Timing | None" = None) -> None:
         self._url = url
+        self._timing = timing
         self._users = 0
         self._life: AsyncExitStack | None = None
         self._peers = _Peers()
@@ -72,7 +75,7 @@ class Stored:
         from trunkline.storage.storage import open_storage
 
         async with AsyncExitStack() as life:
-            storage = await life.enter_async_context(open_storage(self._url, replica=self._peers.name))
+            storage = await life.enter_async_context(open_storage(self._url, replica=self._peers.name, timing=self._timing))
             self.storage = storage
             self._sessions.records = storage.records("session", idle=_IDLE)
             self._events.storage = self._notes.storage = storage
@@ -205,8 +208,12 @@ class _Peers:
     def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
         wanted = [handler]
 
+        def missed() -> None:
+            for told in wanted:
+                told()
+
         def begin(storage: "Storage") -> Callable[[], None]:
-            storage.replicas.on_gap(lambda: [told() for told in wanted] and None)
+            storage.replicas.on_gap(missed)
             return wanted.clear
 
         return self._join(begin)
