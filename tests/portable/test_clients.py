@@ -19,7 +19,9 @@ def canonical(document: Document) -> str:
     del plain["path"]
     for entry in plain["entries"]:
         del entry["secret_values"]
-        for member in [member for member, value in entry.items() if value in (None, "", (), {}, False, "shared", "error")]:
+        for member in [
+            member for member, value in entry.items() if value in (None, "", (), {}, False, "shared", "error")
+        ]:
             if member != "allow" or entry[member] is None:
                 del entry[member]
     return json.dumps(plain, indent=1, sort_keys=True) + "\n"

@@ -13,6 +13,7 @@ import msgspec
 
 from trunkline.client.channel import Headers, Link, OnNotification, OnRequest
 from trunkline.client.duplex import DuplexChannel
+from trunkline.client.handover import Handover
 from trunkline.client.http import HttpChannel, address
 from trunkline.client.legacy import LegacyPeer
 from trunkline.client.modern import ModernPeer, offered
@@ -68,6 +69,7 @@ class Approach(msgspec.Struct, frozen=True):
         timeout: seconds `initialize` may take. probe: seconds a legacy server may stay silent on `server/discover`.
         era: set to speak one era only, without probing.
         version: the legacy version to offer.
+        handover: where processes of ours keep the legacy session they share.
     """
 
     greeting: Greeting
@@ -78,6 +80,7 @@ class Approach(msgspec.Struct, frozen=True):
     probe: float = PROBE_SECONDS
     era: Era | None = None
     version: str = LATEST_LEGACY
+    handover: Handover | None = None
 
 
 async def meet_http(
@@ -212,7 +215,14 @@ async def _meet_legacy(
     sse: bool = False,
     keep: bool = False,
 ) -> LegacyPeer:
-    peer = LegacyPeer(channel, approach.greeting, name, on_request=approach.on_request, on_event=approach.on_event)
+    peer = LegacyPeer(
+        channel,
+        approach.greeting,
+        name,
+        on_request=approach.on_request,
+        on_event=approach.on_event,
+        handover=approach.handover,
+    )
     try:
         await channel.start(peer.sink)
         await peer.initialize(approach.version, approach.timeout)

@@ -6,14 +6,17 @@ What may live here: client duties of the legacy era. What may not: input rounds,
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
 from trunkline.client.duplex import DuplexChannel
+from trunkline.client.handover import Handed, Handover
 from trunkline.client.http import HttpChannel
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
-from trunkline.errors import HttpFailure, InvalidAnswer, TransportError
+from trunkline.errors import HttpFailure, InvalidAnswer, ProtocolError, TransportError
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, VERSION_KEY
 from trunkline.protocol.revisions import LATEST_LEGACY, REVISIONS, Era
 
@@ -33,7 +36,7 @@ _LISTS = {
 class LegacyPeer(BasePeer):
     """A server that begins with `initialize`; over HTTP it may keep a session, which is renewed when lost.
 
-    Parameters as `BasePeer`. Call `initialize` first.
+    Parameters as `BasePeer`, and `handover`, where several processes share its session. Call `initialize` first.
     """
 
     era: Era = "legacy"
@@ -47,9 +50,15 @@ class LegacyPeer(BasePeer):
         *,
         on_request: OnRequest | None = None,
         on_event: OnNotification | None = None,
+        handover: Handover | None = None,
     ) -> None:
         super().__init__(channel, greeting, name, on_request=on_request, on_event=on_event)
         self._http = channel if isinstance(channel, HttpChannel) else None
+        self._handover = handover if self._http is not None else None
+        self._listening = True
+        if self._handover is not None:
+            # Ids are unique in a session, whichever process sends the request (2025-11-25, basic, Requests).
+            channel.ids = itertools.count(secrets.randbelow(2**50))
         if isinstance(channel, DuplexChannel):
             channel.on_end(self._cut)
         self._session: str | None = None
@@ -59,8 +68,27 @@ class LegacyPeer(BasePeer):
         self._stream: asyncio.Task[None] | None = None
         self._log_level: dict[str, object] | None = None
 
-    async def initialize(self, version: str = LATEST_LEGACY, timeout: float | None = TIMEOUT) -> None:
-        """Shake hands (2025-11-25, lifecycle, Initialization)."""
+    async def initialize(
+        self, version: str = LATEST_LEGACY, timeout: float | None = TIMEOUT, lost: str | None = None
+    ) -> None:
+        """Shake hands (2025-11-25, lifecycle, Initialization), or use the session another process of ours has begun.
+
+        Parameters:
+            version: the one to offer.
+            timeout: seconds it may take.
+            lost: a session the server does not know any more.
+        """
+        handed = None if self._handover is None else await self._handover.find(lost)
+        if handed is None:
+            await self._shake(version, timeout)
+            if self._handover is not None and self._session is not None:
+                await self._hand(self._handover, self._session, lost)
+        else:
+            self._take_over(handed)
+        if self._listening and (self.greeting.capabilities or self._listeners):
+            await self._ensure_stream()
+
+    async def _shake(self, version: str, timeout: float | None) -> None:
         self.revision, self._session = "", None
         params: dict[str, object] = {
             "protocolVersion": version,
@@ -82,8 +110,19 @@ class LegacyPeer(BasePeer):
             raise InvalidAnswer(f"{self.name} gave a session id with characters that are not allowed")
         self._session = session
         await self.notify("notifications/initialized", {})
-        if self.greeting.capabilities or self._listeners:
-            await self._ensure_stream()
+
+    async def _hand(self, handover: Handover, session: str, lost: str | None) -> None:
+        """Let other processes use the session; one that was first goes before."""
+        told = Handed(session, self.revision, self.capabilities, self.server_info, self.instructions)
+        kept = await handover.keep(told, lost)
+        if kept.session != session:
+            await self._end_session()
+            self._take_over(kept)
+
+    def _take_over(self, handed: Handed) -> None:
+        self.revision, self._session = handed.revision, handed.session
+        self.capabilities, self.server_info = handed.capabilities, handed.server_info
+        self.instructions, self._listening = handed.instructions, handed.listening
 
     async def request(
         self,
@@ -156,12 +195,26 @@ class LegacyPeer(BasePeer):
         if self._stream is not None:
             self._stream.cancel()
         self._cut(TransportError(f"The connection to {self.name} was closed"))
-        if self._http is not None and self._session is not None:
+        if self._session is not None and await self._let_go(self._session):
+            await self._end_session()
+        self._session = None
+        await super().close()
+
+    async def _let_go(self, session: str) -> bool:
+        """Whether nobody else uses the session."""
+        if self._handover is None:
+            return True
+        try:
+            return await self._handover.leave(session)
+        except ProtocolError as error:
+            _log.warning("%s: a session is left to expire: %s", self.name, error)
+            return False
+
+    async def _end_session(self) -> None:
+        if self._http is not None:
             with contextlib.suppress(TransportError, TimeoutError):
                 async with asyncio.timeout(2):
                     await self._http.delete(self._headers("", {}))
-            self._session = None
-        await super().close()
 
     def publish(self, method: str, params: dict[str, object]) -> None:
         """Hand a notification to the listeners that asked for it, and to the owner."""
@@ -236,7 +289,7 @@ class LegacyPeer(BasePeer):
             _log.info("%s: the session was lost, beginning a new one", self.name)
             revision = self.revision
             try:
-                await self.initialize(revision or LATEST_LEGACY)
+                await self.initialize(revision or LATEST_LEGACY, lost=lost)
             except BaseException:
                 # Whoever comes next, or has waited for this, tries again.
                 self.revision, self._session = revision, lost

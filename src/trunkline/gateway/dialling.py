@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from trunkline.client.channel import Link, OnNotification, OnRequest
 from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
+from trunkline.client.handover import Handover
 from trunkline.client.peer import Greeting, Peer
 from trunkline.errors import TransportError
 from trunkline.gateway.relaying import log_line
@@ -67,6 +68,7 @@ class Call:
         hear: takes what its process writes beside its messages.
         on_request: answers server-to-client requests that belong to no request.
         on_event: takes notifications that belong to none; by default log messages are heard like the rest.
+        handover: where replicas keep the session they share.
     """
 
     entry: Entry
@@ -74,6 +76,7 @@ class Call:
     hear: Hear = lambda line: None
     on_request: OnRequest | None = None
     on_event: OnNotification | None = None
+    handover: Handover | None = None
 
 
 Dial = Callable[[Call], Awaitable[Connection]]
@@ -106,6 +109,7 @@ class Dialler:
             timeout=call.entry.startup_timeout or self._timeout,
             on_event=call.on_event or partial(_overhear, call.hear),
             era=self._era,
+            handover=call.handover,
         )
         if call.entry.transport == "stdio":
             return await self._start(call, approach)

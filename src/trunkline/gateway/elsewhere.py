@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -21,9 +21,11 @@ from trunkline.engine.doors import InputRequest, Replicas, Result
 from trunkline.engine.principal import Principal
 from trunkline.engine.rounds import Replay
 from trunkline.errors import InternalError, ProtocolError, RemoteError, ReplicaLost
+from trunkline.gateway.sessions import Key
 from trunkline.protocol import json
 from trunkline.protocol.messages import Id, Message, decode_params
 from trunkline.protocol.revisions import REVISIONS
+from trunkline.runtime.errands import Errands
 
 _log = logging.getLogger("trunkline.gateway")
 
@@ -31,6 +33,9 @@ TOPIC = "calls"
 
 _LOOK = 2.0
 """Seconds between two looks whether the other replica still lives."""
+
+_ANSWERING = 900.0
+"""Seconds a person may take to answer; whoever asks them has a bound of its own that is shorter."""
 
 Serve = Callable[[str, Context, Mapping[str, object]], Awaitable[Result]]
 """`(upstream, context, params)`: answers a call of another replica with what is here."""
@@ -79,6 +84,11 @@ class _Error(Struct):
     data: bytes = b"null"
 
 
+class _Answer(Struct):
+    result: bytes = b""
+    error: _Error | None = None
+
+
 class _Ended(Struct, tag="ended"):
     id: str
     result: bytes | None = None
@@ -91,10 +101,23 @@ class _Cancelled(Struct, tag="cancelled"):
     id: str
 
 
+class _Question(Struct):
+    upstream: str
+    owner: str
+    capabilities: bytes
+    method: str
+    params: bytes
+
+
 _Word = _Begin | _Told | _Asked | _Answered | _Ended | _Cancelled
 _encode = msgspec.msgpack.Encoder().encode
+_decode_question = msgspec.msgpack.Decoder(_Question).decode
+_decode_answer = msgspec.json.Decoder(_Answer | None).decode
 _decode_replay = msgspec.json.Decoder(Replay).decode
 _decode = msgspec.msgpack.Decoder(_Begin | _Told | _Asked | _Answered | _Ended | _Cancelled).decode
+
+Asked = Callable[[str, Key, str, dict[str, object]], Awaitable[dict[str, object] | None]]
+"""`(upstream, key, method, params)`: has the client of a call that runs here asked; None where none does."""
 
 
 class Elsewhere:
@@ -103,13 +126,16 @@ class Elsewhere:
     Parameters:
         replicas: the way to them.
         serve: answers a call of another one.
+        asked: has a question answered that reached another one, and belongs to a call here.
 
         result = await elsewhere.call("k3v9x2m7qa", "search", context, params)
     """
 
-    def __init__(self, replicas: Replicas, serve: Serve) -> None:
+    def __init__(self, replicas: Replicas, serve: Serve, asked: Asked) -> None:
         self.replicas = replicas
         self._serve = serve
+        self._asked = asked
+        self._questions = Errands(replicas, "questions", self._put)
         self._outgoing: dict[str, asyncio.Queue[_Told | _Asked | _Ended]] = {}
         self._incoming: dict[str, asyncio.Task[None]] = {}
         self._asking: dict[tuple[str, int], asyncio.Future[_Answered]] = {}
@@ -119,12 +145,14 @@ class Elsewhere:
         """Answer others from now on."""
         if self._leave is None:
             self._leave = self.replicas.receive(TOPIC, self._heard)
+            self._questions.start()
 
     async def stop(self) -> None:
         """Stop what runs for others; they are told."""
         if self._leave is not None:
             self._leave()
             self._leave = None
+        self._questions.stop()
         tasks = list(self._incoming.values())
         for task in tasks:
             task.cancel()
@@ -154,6 +182,37 @@ class Elsewhere:
             del self._outgoing[id]
             for task in questions:
                 task.cancel()
+
+    async def ask(
+        self, replicas: Iterable[str], upstream: str, key: Key, method: str, params: dict[str, object]
+    ) -> dict[str, object] | None:
+        """Have the client asked whose call runs at one of these replicas; None where it runs at none of them.
+
+        Raises `RemoteError` for an answer that is an error.
+        """
+        owner, capabilities = key
+        question = _encode(_Question(upstream, owner, capabilities, method, json.encode(params)))
+        for replica in replicas:
+            answer = _decode_answer(await self._questions.ask(replica, question, _ANSWERING) or b"null")
+            if answer is not None and answer.error is not None:
+                raise RemoteError(answer.error.code, answer.error.message, json.parse(answer.error.data))
+            if answer is not None:
+                result = json.parse(answer.result)
+                assert isinstance(result, dict)
+                return result
+        return None
+
+    async def _put(self, sender: str, message: bytes) -> bytes:
+        """Have a client of this replica answer what an upstream asked of another one."""
+        question = _decode_question(message)
+        params = json.parse(question.params)
+        assert isinstance(params, dict)
+        key = (question.owner, question.capabilities)
+        try:
+            result = await self._asked(question.upstream, key, question.method, params)
+        except ProtocolError as error:
+            return msgspec.json.encode(_Answer(error=_error(error)))
+        return b"null" if result is None else msgspec.json.encode(_Answer(json.encode(result)))
 
     async def _next(self, words: "asyncio.Queue[_Told | _Asked | _Ended]", replica: str) -> _Told | _Asked | _Ended:
         while True:

@@ -16,6 +16,7 @@ from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.face import Face
 from trunkline.gateway.failures import unavailable
 from trunkline.gateway.limits import Limits
+from trunkline.gateway.sessions import Key
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff
 from trunkline.gateway.upstream import Upstream
@@ -61,7 +62,7 @@ class Federation(Face):
         dialler = Dialler(made)
         self._singles: list[tuple[str, Face]] = []
         common = shared or Alone()
-        self._elsewhere = Elsewhere(common.replicas, self._answer)
+        self._elsewhere = Elsewhere(common.replicas, self._answer, self._asked)
         self._make = partial(
             Upstream,
             dial=dial or dialler,
@@ -152,6 +153,11 @@ class Federation(Face):
         if upstream is None:
             raise unavailable(name, "is not configured at the replica that has what this call needs", retry=True)
         return await upstream.answer(context, params)
+
+    async def _asked(self, name: str, key: Key, method: str, params: dict[str, object]) -> dict[str, object] | None:
+        """Have a client of this replica answer what an upstream asked of another one."""
+        upstream = self._upstreams.get(name)
+        return None if upstream is None else await upstream.asked(key, method, params)
 
 
 def _check_names(entries: Sequence[Entry]) -> None:

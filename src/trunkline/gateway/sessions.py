@@ -22,14 +22,20 @@ Open = Callable[["Session"], Awaitable[Connection]]
 
 Key = tuple[str, bytes]
 
+AnswerElsewhere = Callable[[str, dict[str, object]], Awaitable[dict[str, object] | None]]
+"""Has another replica answer a request of the upstream; None where no call runs there either."""
+
 
 class Session:
     """One caller's connection, and the calls that run over it."""
 
-    __slots__ = ("capabilities", "connection", "level", "lock", "relays", "timer")
+    __slots__ = ("capabilities", "connection", "elsewhere", "key", "level", "lock", "relays", "timer")
 
-    def __init__(self, capabilities: Mapping[str, object]) -> None:
+    def __init__(self, key: Key, capabilities: Mapping[str, object]) -> None:
+        self.key = key
         self.capabilities = capabilities
+        self.elsewhere: AnswerElsewhere | None = None
+        """Answers what was asked outside of any call, where no call runs here."""
         self.connection: Connection | None = None
         self.level: str | None = None
         """What `logging/setLevel` last asked of the upstream."""
@@ -50,9 +56,12 @@ class Session:
         is the likeliest to have asked.
         """
         relay = next((one for one in reversed(self.relays) if not one.asking), self.relays[-1] if self.relays else None)
-        if relay is None:
+        if relay is not None:
+            return await relay.on_request(method, params)
+        answer = None if self.elsewhere is None else await self.elsewhere(method, params)
+        if answer is None:
             raise MethodNotFound(f"No request is running that {method} could belong to")
-        return await relay.on_request(method, params)
+        return answer
 
     async def hear(self, method: str, params: dict[str, object]) -> bool:
         """Take what came outside of any call; False for a log message while no call is running."""
@@ -97,6 +106,10 @@ class Sessions:
     def __contains__(self, key: Key) -> bool:
         return key in self._sessions
 
+    def get(self, key: Key) -> Session | None:
+        """A session that is kept here."""
+        return self._sessions.get(key)
+
     @contextmanager
     def lease(self, context: Context, relay: Relay) -> Iterator[Session]:
         """The caller's session; it is not closed while leased. Raises `UpstreamUnavailable` when all are busy."""
@@ -133,7 +146,7 @@ class Sessions:
         session = self._sessions.pop(key, None)
         if session is None:
             self._make_room()
-            session = Session(capabilities)
+            session = Session(key, capabilities)
         if session.timer is not None:
             session.timer.cancel()
             session.timer = None

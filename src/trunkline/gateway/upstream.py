@@ -29,6 +29,7 @@ from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
+from trunkline.gateway.handovers import SessionNote
 from trunkline.gateway.holding import Holding, home_of, needed, not_held
 from trunkline.gateway.homes import Homes
 from trunkline.gateway.limits import Limits
@@ -37,11 +38,12 @@ from trunkline.gateway.masking import Mask
 from trunkline.gateway.patience import Patience
 from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
-from trunkline.gateway.sessions import Session, Sessions, key_of
+from trunkline.gateway.sessions import Key, Session, Sessions, key_of
 from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff, Status, Supervised
 from trunkline.portable.model import Entry
+from trunkline.protocol import json
 
 _log = logging.getLogger("trunkline.gateway")
 
@@ -94,6 +96,7 @@ class Upstream:
         self._following = Following(self.name, self._notified, self._missed)
         room = limits.processes if entry.transport == "stdio" else limits.sessions
         self._elsewhere = elsewhere
+        self._notes = notes
         self._homes = Homes(self.name, notes, elsewhere.replicas, forgiving=entry.lost_process == "replace")
         self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle, left=self._homes.leave)
         self._holding = Holding(self.name, limits, elsewhere.replicas.name)
@@ -233,6 +236,11 @@ class Upstream:
         """Answer a call of another replica's client with what is here, as `call` does."""
         uri = params.get("uri")
         return await self._call(context, params, uri if isinstance(uri, str) else None, here=True)
+
+    async def asked(self, key: Key, method: str, params: dict[str, object]) -> dict[str, object] | None:
+        """Have a caller asked whose call runs here; None where none does."""
+        session = self._sessions.get(key)
+        return None if session is None or not session.relays else await session.answer(method, params)
 
     async def _call(
         self, context: Context, params: Mapping[str, object], uri: str | None, *, here: bool = False
@@ -406,7 +414,20 @@ class Upstream:
             if not await session.hear(method, params):
                 self._hear(relaying.log_line(params))
 
-        return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear))
+        note = SessionNote(self._identity, session.key, self._notes, self._elsewhere.replicas)
+
+        async def elsewhere(method: str, params: dict[str, object]) -> dict[str, object] | None:
+            others = await note.others()
+            return await self._elsewhere.ask(others, self.name, session.key, method, params) if others else None
+
+        session.elsewhere = elsewhere
+        return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear, note))
+
+    @property
+    def _identity(self) -> str:
+        """What tells the server and the way to it from any other: a session is good for nothing else."""
+        entry = self.entry
+        return json.encode([entry.name, entry.url, sorted(entry.headers.items())]).decode()
 
     def _hear(self, line: str) -> None:
         self._supervised.hear(self._mask.text(line))

@@ -75,7 +75,9 @@ class Stored:
         from trunkline.storage.storage import open_storage
 
         async with AsyncExitStack() as life:
-            storage = await life.enter_async_context(open_storage(self._url, replica=self._peers.name, timing=self._timing))
+            storage = await life.enter_async_context(
+                open_storage(self._url, replica=self._peers.name, timing=self._timing)
+            )
             self.storage = storage
             self._sessions.records = storage.records("session", idle=_IDLE)
             self._events.storage = self._notes.storage = storage
