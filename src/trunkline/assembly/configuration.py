@@ -100,6 +100,17 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[
         tuple[str, ...], Meta(description="Networks whose X-Forwarded-* headers count.", examples=[["10.0.0.0/8"]])
     ] = ()
+    drain_delay: Annotated[
+        Annotated[float, Meta(ge=0)],
+        Meta(
+            description="Seconds after SIGTERM in which requests are still taken, while /readyz says to send none.",
+            examples=[5],
+        ),
+    ] = 0
+    drain_timeout: Annotated[
+        Annotated[float, Meta(ge=0)],
+        Meta(description="Seconds calls then get to finish; the rest are answered with an error.", examples=[60]),
+    ] = 10
     call_timeout: Annotated[
         Seconds | None, Meta(description="Seconds after which any call is stopped. Left out: no limit.", examples=[600])
     ] = None

@@ -50,6 +50,8 @@ def accepted(type_: inspect.Type) -> str:
             return "a whole number" if plain.ge is None else f"a whole number, {plain.ge} or more,"
         return f"a whole number from {plain.ge} to {plain.le}"
     if isinstance(plain, inspect.FloatType):
+        if plain.ge is not None:
+            return f"a number, {plain.ge:g} or more,"
         return "a number above 0" if plain.gt is not None else "a number"
     return "true or false, without quotes," if isinstance(plain, inspect.BoolType) else "a mapping"
 
