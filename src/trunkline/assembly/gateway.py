@@ -30,6 +30,9 @@ _log = logging.getLogger("trunkline.configuration")
 
 _UNSETTLED = frozenset({"starting", "stopped"})
 
+_PATIENCE = 30.0
+"""Seconds a gateway that has just started is not ready because of servers that have neither answered nor failed yet."""
+
 
 class Gateway:
     """A gateway over one configuration.
@@ -74,7 +77,9 @@ class Gateway:
             made(self.federation, interceptors=(self.limiter,) if self.limiter else (), observer=CallLog()),
             authenticator=authenticator or plan.tokens,
             call_timeout=call_timeout or plan.settings.listen.call_timeout,
+            settled=self._is_worth_asking,
         )
+        self._asked_at: float | None = None
         self._read_at = time.time()
 
     @property
@@ -124,6 +129,12 @@ class Gateway:
             status.state in _UNSETTLED or (status.state == "ready" and status.tools is None)
             for status in self.federation.statuses()
         )
+
+    def _is_worth_asking(self) -> bool:
+        """Whether a balancer may send requests: slow servers are waited for, but do not hold up the others for long."""
+        now = time.monotonic()
+        self._asked_at = now if self._asked_at is None else self._asked_at
+        return self.settled() or now - self._asked_at > _PATIENCE
 
     def suggestion(self) -> str | None:
         """A tool that can be called without arguments, for someone's first call; None while there is none."""
