@@ -117,7 +117,8 @@ class EndpointPaths:
         if whole.limiter is not None:
             interceptors = (_Limited(whole.limiter, endpoint),)
         made = ProgressiveEngine if settings.discovery == "progressive" else Engine
-        application = Application(made(endpoint, interceptors=interceptors, observer=CallLog()))
+        keys = whole.application.engine.keys
+        application = Application(made(endpoint, interceptors=interceptors, keys=keys, observer=CallLog()))
         drain = Drain(whole.application, application)
         whole.application.inflight.enter(drain)
         return _Served(settings, endpoint, HTTPTransport(application, path=path_of(name), guard=self._guard), drain)

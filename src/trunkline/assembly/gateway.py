@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
+from trunkline.assembly.sharing import Sharing, key_ring
 from trunkline.engine.doors import Authenticator
 from trunkline.engine.engine import Engine
 from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
@@ -42,6 +43,7 @@ class Gateway:
         federation: the provider under it.
         limiter: what keeps calls within limits, if anything does.
         plan: what it was made of, last.
+        sharing: what it shares with other replicas.
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
@@ -51,6 +53,7 @@ class Gateway:
         authenticator, call_timeout: go before what the configuration says, now and later.
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
+        sharing: goes before what the configuration says.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Gateway:
         call_timeout: float | None = None,
         limits: Mapping[str, int | float | None] | None = None,
         progressive: bool = False,
+        sharing: Sharing | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -68,13 +72,20 @@ class Gateway:
         self.pending = ""
         self._listen = plan.settings.listen
         self._limits = plan.settings.limits
+        self._planned = plan.sharing
+        self.sharing = plan.sharing.under(sharing or Sharing())
         self._authenticator = authenticator
         self._call_timeout = call_timeout
         self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
         self.limiter = _limiter(plan, limits or {}, self.federation)
         made = ProgressiveEngine if progressive else Engine
         self.application = Application(
-            made(self.federation, interceptors=(self.limiter,) if self.limiter else (), observer=CallLog()),
+            made(
+                self.federation,
+                interceptors=(self.limiter,) if self.limiter else (),
+                keys=key_ring(self.sharing),
+                observer=CallLog(),
+            ),
             authenticator=authenticator or plan.tokens,
             call_timeout=call_timeout or plan.settings.listen.call_timeout,
             settled=self._is_worth_asking,
@@ -113,6 +124,7 @@ class Gateway:
         ]
         if plan.settings.limits != self._limits:
             moved.append("limits")
+        moved += [name for name in ("storage", "keys") if getattr(plan.sharing, name) != getattr(self._planned, name)]
         self.pending = f"changed, and takes effect at the next start: {', '.join(moved)}" if moved else ""
         self.fault = ""
         self._read_at = time.time()
@@ -155,6 +167,7 @@ def read_gateway(
     remembered: Remembered | None = None,
     limits: Mapping[str, int | float | None] | None = None,
     progressive: bool = False,
+    sharing: Sharing | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -164,13 +177,21 @@ def read_gateway(
         authenticator, call_timeout: go before what the file says.
         limits: values of `CallLimits` that go before the file's; None leaves those.
         progressive: tools are found by search instead of being listed.
+        sharing: storage and keys that go before the file's.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
     plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
-    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits, progressive=progressive)
+    return Gateway(
+        plan,
+        authenticator=authenticator,
+        call_timeout=call_timeout,
+        limits=limits,
+        progressive=progressive,
+        sharing=sharing,
+    )
 
 
 def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> Limiter | None:

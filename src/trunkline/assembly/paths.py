@@ -73,8 +73,9 @@ class ServerPaths:
         limiter = self._gateway.limiter
         interceptors = () if limiter is None else (limiter.alone(name, partial(_federated, name)),)
         face = self._gateway.federation.single(name)
-        application = Application(Engine(face, interceptors=interceptors, observer=CallLog()))
-        self._gateway.application.inflight.enter(Drain(self._gateway.application, application))
+        whole = self._gateway.application
+        application = Application(Engine(face, interceptors=interceptors, keys=whole.engine.keys, observer=CallLog()))
+        whole.inflight.enter(Drain(whole, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)
 
 

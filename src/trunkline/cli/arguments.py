@@ -70,6 +70,10 @@ def _up(commands: "Commands") -> None:
     up.add_argument("--progressive", action="store_true", help="list find_tools and call_tool in place of all tools")
     up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
     up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
+    up.add_argument(
+        "--storage", metavar="URL", help="database that replicas share, or memory (default: a file on this machine)"
+    )
+    up.add_argument("--keys", metavar="FILE", help="keys that seal what clients carry, the same for all replicas")
     up.add_argument("--public-url", metavar="URL", help="the URL clients use, when a proxy stands in front")
     up.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a Host header to accept; repeat"

@@ -16,6 +16,7 @@ from trunkline.assembly import logs
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.serving import Binding, Drain, bind, check_binding, guard_of, is_loopback, serving, url_of
 from trunkline.assembly.serving import run as run_loop
+from trunkline.assembly.sharing import Sharing, key_ring
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli import table
 from trunkline.errors import ConfigError
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
     server = load_server(arguments.target)
     server.engine.observer = server.engine.observer or logs.CallLog()
+    server.engine.keys = key_ring(_sharing(arguments)) or server.engine.keys
     application = server.application
     if arguments.stdio:
         return await _serve_stdio(application)
@@ -83,6 +85,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
             "concurrent_per_server": arguments.max_concurrent_per_server,
             "rate_per_caller": arguments.max_rate_per_caller,
         },
+        sharing=_sharing(arguments),
     )
     reloader = Reloader(gateway, os.environ, remembered)
     if arguments.stdio:
@@ -149,6 +152,10 @@ def _listen(arguments: argparse.Namespace, configured: Listen) -> Listen:
         "trusted_proxies": tuple(arguments.trusted_proxy) or None,
     }
     return replace(configured, **{name: value for name, value in given.items() if value is not None})
+
+
+def _sharing(arguments: argparse.Namespace) -> Sharing:
+    return Sharing(arguments.storage, arguments.keys)
 
 
 def _authenticator(arguments: argparse.Namespace) -> "Authenticator | None":
