@@ -23,6 +23,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
     │   ├── StorageUnavailable     -31006  503   the database cannot be reached; retrying later helps
     │   ├── ReplicaLost            -31007  200   the replica that answered a call is gone
+    │   ├── Interrupted            -31008  200   the server stopped while it answered
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
@@ -33,7 +34,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   └── MessageTooLong         one incoming message was dropped; the connection lives on
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31007 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31008 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -264,6 +265,24 @@ class ReplicaLost(ProtocolError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message, {"dev.trunkline/retry": True})
+
+
+class Interrupted(ProtocolError):
+    """The server is stopping and waited for the request as long as it may; the request may have run in part.
+
+    Parameters:
+        method: of the request.
+    """
+
+    code = -31008
+    status = 200
+    name = "interrupted"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"{method} was interrupted: the server is stopping. It may have run in part: send it again if that is safe",
+            {"dev.trunkline/retry": True},
+        )
 
 
 class RemoteError(ProtocolError):

@@ -1,6 +1,8 @@
 """From a configuration file to a gateway that is not started yet."""
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,45 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> Non
 
     with pytest.raises(ConfigError):
         read_gateway(str(path))
+
+
+async def test_a_gateway_is_ready_when_its_servers_have_answered_or_failed(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import pathlib, time\n"
+        "from trunkline import Server\n"
+        f"while not pathlib.Path({str(tmp_path / 'go')!r}).exists():\n"
+        "    time.sleep(0.02)\n"
+        "Server('slow').run()\n"
+    )
+    slow = {"command": sys.executable, "args": [str(script)]}
+    gateway = read_gateway(write(tmp_path / "mcp.json", slow=slow, broken={"command": "no-such-command-here"}))
+    application = gateway.application
+    assert application.phase == "starting"
+    await application.start()
+    try:
+        while {status.name: status.state for status in gateway.statuses()}["broken"] == "starting":
+            await asyncio.sleep(0.02)
+        assert application.phase == "starting"
+        (tmp_path / "go").touch()
+        while application.phase == "starting":
+            await asyncio.sleep(0.02)
+        assert {status.name: status.tools for status in gateway.statuses()}["slow"] == 0
+        application.leave()
+        assert application.phase == "draining"
+    finally:
+        await application.stop(drain=0)
+
+
+async def test_a_server_that_takes_long_does_not_keep_the_others_from_being_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trunkline.assembly.gateway._PATIENCE", 0.2)
+    gateway = read_gateway(write(tmp_path / "mcp.json", silent={"command": "sleep", "args": ["600"]}))
+    await gateway.application.start()
+    try:
+        while gateway.application.phase == "starting":
+            await asyncio.sleep(0.02)
+        assert [status.state for status in gateway.statuses()] == ["starting"]
+    finally:
+        await gateway.application.stop(drain=0)

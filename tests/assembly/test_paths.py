@@ -1,5 +1,6 @@
 """Each server alone under its own path: its own names, the gateway's sign-in, limits and end."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -10,14 +11,15 @@ import pytest
 from trunkline import Client
 from trunkline.assembly.gateway import read_gateway
 from trunkline.assembly.paths import ServerPaths, path_of
-from trunkline.assembly.serving import Binding, bind, serving
+from trunkline.assembly.serving import Binding, Drain, bind, serving
 from trunkline.auth.static import StaticTokens, TokenRecord
 from trunkline.errors import TrunklineError
 from trunkline.transports.guard import Guard
 from trunkline.transports.http import HTTPTransport
 
 SERVER = """
-from trunkline import Server
+import asyncio
+from trunkline import Context, Server
 server = Server("notes", instructions="Take notes.")
 @server.tool
 def write(text: str) -> str:
@@ -25,6 +27,11 @@ def write(text: str) -> str:
 @server.tool
 def erase() -> str:
     return "gone"
+@server.tool
+async def ponder(context: Context) -> str:
+    await context.progress(1)
+    await asyncio.sleep(60)
+    return "no"
 server.run()
 """
 
@@ -39,7 +46,7 @@ async def served(folder, **options):
     paths = ServerPaths(gateway, Guard())
     listener = bind(Binding(port=0))
     app = HTTPTransport(gateway.application, beside=paths)
-    async with contextlib.aclosing(paths), serving(app, listener):
+    async with contextlib.aclosing(paths), serving(app, listener, Drain(timeout=0.2)):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
@@ -52,7 +59,7 @@ async def test_a_server_alone_keeps_its_names(tmp_path, era):
     async with served(tmp_path) as base:
         for server in ("notes", "my notes"):
             async with Client(base + path_of(server), era=era) as client:
-                assert await names(client) == ["erase", "write"]
+                assert await names(client) == ["erase", "ponder", "write"]
                 assert (await client.call("write", text="x")).text == "wrote x"
         async with Client(f"{base}/mcp", era=era) as client:
             assert "notes__write" in await names(client)
@@ -86,3 +93,15 @@ async def test_limits_count_both_ways_together(tmp_path):
         with pytest.raises(TrunklineError, match=r"Overloaded|429"):
             async with Client(f"{base}/mcp") as client:
                 await client.call("notes__write", text="x")
+
+
+async def test_a_call_that_is_too_long_for_the_end_is_answered_with_an_error(tmp_path):
+    begun = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        base = await stack.enter_async_context(served(tmp_path))
+        async with Client(base + path_of("notes")) as client:
+            pondering = asyncio.create_task(client.call("ponder", progress=lambda *_: begun.set()))
+            await begun.wait()
+            await stack.aclose()
+            with pytest.raises(TrunklineError, match="interrupted"):
+                await pondering

@@ -226,10 +226,10 @@ async def test_who_may_call_changes_and_is_never_opened_to_all(file: File) -> No
 async def test_what_cannot_change_while_running_is_said(file: File) -> None:
     file.write("a")
     async with running(file) as (gateway, _):
-        file.write("a", more="listen: {port: 9000, call_timeout: 7}")
+        file.write("a", more="listen: {port: 9000, call_timeout: 7}\nstorage: memory")
         await until(lambda: bool(gateway.pending))
         assert gateway.application.call_timeout == 7
-        assert gateway.statuses()[-1].error == "changed, and takes effect at the next start: listen.port"
+        assert gateway.statuses()[-1].error == "changed, and takes effect at the next start: listen.port, storage"
 
 
 async def test_an_answer_is_kept_and_nobody_is_asked_again(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`trunkline.yaml`: what it may say, and what is said about mistakes."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.gateway import read_gateway
 from trunkline.assembly.settings import read_settings
+from trunkline.assembly.sharing import Sharing
 from trunkline.assembly.showing import check, show
 from trunkline.engine.doors import RequestFacts
+from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
 
 FULL = """
@@ -106,6 +109,13 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("tokens: [{name: a, secret: hunter2}]", "tokens[0].secret: is no reference; ${env:NAME}"),
         ("servers: {a: {url: 'http://x', headers: {Authorization: hunter2}}}", "headers.Authorization: holds a secret"),
         ("servers: {a: {command: x, env: {GITHUB_TOKEN: hunter2}}}", "refer to it: ${env:GITHUB_TOKEN}"),
+        ("storage: disk", "storage: is not one of the words there are; a mapping or memory is"),
+        ("storage: 5", "storage: is a number; a mapping is accepted"),
+        ("storage: {uri: 'sqlite:///x.db'}", 'storage: the key "uri" is not known; did you mean `url`?'),
+        ("storage: {url: 'postgresql://a:hunter2@db/x'}", "storage.url: holds a password; refer to it: ${env:"),
+        ("storage: {url: 'postgresql://a:hunter2${env:P}@db/x'}", "storage.url: holds a password"),
+        ("storage: {url: 'postgresql://db/x?user=a&password=hunter2'}", "storage.url: holds a password"),
+        ("listen: {drain_delay: -1}", "listen.drain_delay: cannot be used; a number, 0 or more, is accepted"),
         ("include: [gone.json]", "gone.json: cannot be read: No such file or directory"),
         ("include: [other.yaml]", "include[0]: is not the file of a client"),
         ("- a", "trunkline.yaml:1: is a list; a mapping is accepted"),
@@ -175,10 +185,54 @@ def test_the_keyring_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
-    text = "servers: {a: {command: x, env: {A: '${env:A}'}}}\ntokens: [{name: ci, secret: '${env:A}'}]"
+    text = (
+        "servers: {a: {command: x, env: {A: '${env:A}'}}}\n"
+        "tokens: [{name: ci, secret: '${env:A}'}]\n"
+        "storage: {url: 'postgresql://a:${env:A}@db/x'}"
+    )
     gateway = read_gateway(write(tmp_path, text), environment={"A": "hunter2-hunter2"})
 
-    assert "hunter2" not in repr(gateway.plan)
+    assert gateway.sharing.storage == "postgresql://a:hunter2-hunter2@db/x"
+    assert "hunter2" not in repr(gateway.plan) + repr(gateway.sharing)
+    assert "hunter2" not in repr(show(str(tmp_path / "trunkline.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "storage", "keys"),
+    [
+        ("", Sharing(), None, None),
+        ("storage: memory", Sharing(), "memory", None),
+        ("storage: {url: '${env:URL}'}\nkeys: ring", Sharing(), "sqlite:///of.env", "ring"),
+        ("storage: {url: '${env:URL}'}\nkeys: other", Sharing("memory", "{folder}/ring"), "memory", "ring"),
+    ],
+)
+def test_what_is_shared_is_said_by_the_file_and_the_command_line_goes_first(
+    tmp_path: Path, text: str, given: Sharing, storage: str | None, keys: str | None
+) -> None:
+    (tmp_path / "ring").write_text(base64.b64encode(b"k" * 32).decode())
+    if given.keys is not None:
+        given = Sharing(given.storage, given.keys.format(folder=tmp_path))
+    path = write(tmp_path, f"servers: {{a: {{command: x}}}}\n{text}")
+
+    gateway = read_gateway(path, environment={"URL": "sqlite:///of.env"}, sharing=given)
+
+    assert gateway.sharing == Sharing(storage, None if keys is None else str(tmp_path / keys))
+    if keys is not None:
+        keyring = Keys([b"k" * 32])
+        assert gateway.application.engine.keys.open("p", b"", keyring.seal("p", b"", b"x")) == b"x"
+
+
+@pytest.mark.parametrize("held", [None, b"", b"short\n", b"\xff", base64.b64encode(b"secret")])
+def test_a_key_file_that_is_none_is_refused_without_quoting_it(tmp_path: Path, held: bytes | None) -> None:
+    if held is not None:
+        (tmp_path / "ring").write_bytes(held)
+    path = write(tmp_path, "servers: {a: {command: x}}\nkeys: ring")
+
+    with pytest.raises(ConfigError) as caught:
+        read_gateway(path)
+
+    assert check(path, {}) == [caught.value.message]
+    assert "key" in caught.value.message and "c2VjcmV0" not in caught.value.message
 
 
 VALUES = st.recursive(
@@ -196,6 +250,8 @@ WHOLE = st.fixed_dictionaries(
         "servers": st.dictionaries(st.text(max_size=4), SERVER | VALUES, max_size=3),
         "include": VALUES,
         "listen": LISTEN | VALUES,
+        "storage": st.dictionaries(st.sampled_from(["url", "uri"]), VALUES, max_size=2) | VALUES,
+        "keys": VALUES,
         "tokens": st.lists(TOKEN | VALUES, max_size=2),
         "extra": VALUES,
     },

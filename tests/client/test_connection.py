@@ -71,6 +71,26 @@ async def test_a_call_that_does_no_harm_twice_is_sent_again(hint: str) -> None:
     assert server.asked.count("tools/call") == 2
 
 
+class Interrupting(Failing):
+    """Stops while it answers instead."""
+
+    async def fail(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(refusal(await request.json(), -31008, "tools/call was interrupted"))
+
+
+@pytest.mark.parametrize(("annotations", "sent"), [({}, 1), ({"idempotentHint": True}, 2)])
+async def test_an_interrupted_call_is_sent_again_where_that_does_no_harm(annotations: Message, sent: int) -> None:
+    server = Interrupting("tools/call", tools=[{"name": "x", "inputSchema": {}, "annotations": annotations}])
+    async with serving(server) as url, Client(url) as client:
+        await client.tools()
+        if sent == 1:
+            with pytest.raises(RemoteError, match="interrupted"):
+                await client.call("x")
+        else:
+            assert (await client.call("x")).text == "ok"
+    assert server.asked.count("tools/call") == sent
+
+
 class Status(Failing):
     """Fails by status instead."""
 

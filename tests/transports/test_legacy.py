@@ -461,14 +461,15 @@ class TestBatches:
 
 
 class TestStopping:
-    async def test_stopping_the_application_stops_its_calls(
+    async def test_stopping_the_application_stops_its_calls_with_a_word(
         self, web: Web, stage: Stage, application: Application
     ) -> None:
         await web.begin()
         events = Events(await web.post(call(1, "wait", token="t")))
         await events.message()
         await application.stop(0)
-        assert await events.rest() == []
+        (answer,) = await events.rest()
+        assert (answer["id"], answer["error"]["code"]) == (1, -31008)
         assert stage.cancelled == 1
 
 

@@ -85,6 +85,14 @@ async def test_it_exits_cleanly_on_a_signal_and_ends_subscriptions_with_a_word(s
     assert b"Traceback" not in await server.process.stderr.read()
 
 
+async def test_a_call_that_is_too_long_for_the_end_is_answered_with_an_error(server: Process) -> None:
+    await server.send(call(3, "wait", modern=True, token="t"))
+    await server.next()
+    server.process.send_signal(signal.SIGTERM)
+    assert (await server.answer(3))["error"]["code"] == -31008
+    assert await asyncio.wait_for(server.process.wait(), 10) == 0
+
+
 async def test_large_messages_pass_in_both_directions(server: Process) -> None:
     big = "x" * 3_000_000
     await server.send(call(1, "echo", {"text": big}, modern=True))

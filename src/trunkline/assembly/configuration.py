@@ -109,6 +109,17 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[
         tuple[str, ...], Meta(description="Networks whose X-Forwarded-* headers count.", examples=[["10.0.0.0/8"]])
     ] = ()
+    drain_delay: Annotated[
+        Annotated[float, Meta(ge=0)],
+        Meta(
+            description="Seconds after SIGTERM in which requests are still taken, while /readyz says to send none.",
+            examples=[5],
+        ),
+    ] = 0
+    drain_timeout: Annotated[
+        Annotated[float, Meta(ge=0)],
+        Meta(description="Seconds calls then get to finish; the rest are answered with an error.", examples=[60]),
+    ] = 10
     call_timeout: Annotated[
         Seconds | None, Meta(description="Seconds after which any call is stopped. Left out: no limit.", examples=[600])
     ] = None
@@ -186,6 +197,18 @@ class EndpointSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "list"
 
 
+class StorageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where state is kept that outlives a request."""
+
+    url: Annotated[
+        Text | None,
+        Meta(
+            description="The database that replicas share. Left out: a file on this machine; over stdio, memory.",
+            examples=["postgresql://trunkline:${env:DB_PASSWORD}@db.example.com/trunkline"],
+        ),
+    ] = None
+
+
 class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of a trunkline gateway."""
 
@@ -198,6 +221,17 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         dict[str, EndpointSettings], Meta(description="Selections of the gateway under paths of their own, by name.")
     ] = {}
     listen: Annotated[Listen, Meta(description="Where the endpoint is served.")] = Listen()
+    storage: Annotated[
+        StorageSettings | Literal["memory"],
+        Meta(description="Where state is kept. `storage: memory` keeps all of it in the process."),
+    ] = StorageSettings()
+    keys: Annotated[
+        Text | None,
+        Meta(
+            description="The file of the keys that seal what clients carry; the same for all replicas and workers.",
+            examples=["/run/secrets/trunkline-keys"],
+        ),
+    ] = None
     tokens: Annotated[
         tuple[TokenSettings, ...],
         Meta(description="Who may call. Left out: everybody on this machine, without a token."),

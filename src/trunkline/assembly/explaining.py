@@ -72,6 +72,8 @@ def _inner(type_: inspect.Type) -> tuple[inspect.StructType | None, str]:
     """The Struct inside a type, and how its members are reached."""
     while isinstance(type_, inspect.Metadata):
         type_ = type_.type
+    if isinstance(type_, inspect.UnionType):
+        return next((found for one in type_.types if (found := _inner(one))[0] is not None), (None, ""))
     if isinstance(type_, inspect.DictType):
         return _inner(type_.value_type)[0], ".NAME"
     if isinstance(type_, inspect.VarTupleType):

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
-from trunkline.engine.doors import Authenticator, Interceptor, KeyRing, Provider
+from trunkline.assembly.sharing import Sharing, key_ring, shared_by
+from trunkline.engine.doors import Authenticator, Interceptor, Provider
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
@@ -27,11 +28,13 @@ from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import Problem
 from trunkline.runtime.application import Application
-from trunkline.runtime.shared import Alone, Shared
 
 _log = logging.getLogger("trunkline.configuration")
 
 _UNSETTLED = frozenset({"starting", "stopped"})
+
+_PATIENCE = 30.0
+"""Seconds a gateway that has just started is not ready because of servers that have neither answered nor failed yet."""
 
 
 class Gateway:
@@ -42,6 +45,7 @@ class Gateway:
         federation: the provider under it.
         limiter: what keeps calls within limits, if anything does.
         plan: what it was made of, last.
+        sharing: what it shares with other replicas.
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
@@ -51,20 +55,18 @@ class Gateway:
         authenticator, call_timeout: go before what the configuration says, now and later.
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
-        keys: seals sessions and input rounds; by default random, good for one process.
-        shared: what replicas share; by default this process is alone.
+        sharing: goes before what the configuration says.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        keys: KeyRing | None = None,
-        shared: Shared | None = None,
         authenticator: Authenticator | None = None,
         call_timeout: float | None = None,
         limits: Mapping[str, int | float | None] | None = None,
         progressive: bool = False,
+        sharing: Sharing | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -72,21 +74,36 @@ class Gateway:
         self.pending = ""
         self._listen = plan.settings.listen
         self._limits = plan.settings.limits
+        self._planned = plan.sharing
+        self.sharing = plan.sharing.under(sharing or Sharing())
         self._authenticator = authenticator
         self._call_timeout = call_timeout
-        self._shared = shared or Alone()
+        self._shared = shared_by(self.sharing)
         info = {"name": "trunkline", "version": version("trunkline")}
         self.federation = Federation(plan.entries, info=info, shared=self._shared)
         self.limiter = _limiter(plan, limits or {}, self.federation)
-        self._keys = keys or Keys()
+        self._keys = key_ring(self.sharing) or Keys()
         interceptors = (self.limiter,) if self.limiter else ()
-        self.application = self.beside(self.federation, "", interceptors=interceptors, progressive=progressive)
+        self.application = self.beside(
+            self.federation,
+            "",
+            interceptors=interceptors,
+            progressive=progressive,
+            settled=self._is_worth_asking,
+        )
         self.application.authenticator = authenticator or plan.tokens
         self.application.call_timeout = call_timeout or plan.settings.listen.call_timeout
+        self._asked_at: float | None = None
         self._read_at = time.time()
 
     def beside(
-        self, provider: Provider, name: str, *, interceptors: Sequence[Interceptor], progressive: bool = False
+        self,
+        provider: Provider,
+        name: str,
+        *,
+        interceptors: Sequence[Interceptor],
+        progressive: bool = False,
+        settled: Callable[[], bool] | None = None,
     ) -> Application:
         """An application over a part of the gateway, with the same keys, sharing the same.
 
@@ -95,11 +112,12 @@ class Gateway:
             name: tells its sessions from those of other parts.
             interceptors: around every request of it.
             progressive: tools are found by search instead of being listed.
+            settled: whether it is as good as it will be soon.
         """
         made = ProgressiveEngine if progressive else Engine
         engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
         # Every replica notices by itself what changes at its upstreams.
-        return Application(engine, name=name, shared=self._shared, bus=LocalBus())
+        return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -132,6 +150,7 @@ class Gateway:
         ]
         if plan.settings.limits != self._limits:
             moved.append("limits")
+        moved += [name for name in ("storage", "keys") if getattr(plan.sharing, name) != getattr(self._planned, name)]
         self.pending = f"changed, and takes effect at the next start: {', '.join(moved)}" if moved else ""
         self.fault = ""
         self._read_at = time.time()
@@ -148,6 +167,12 @@ class Gateway:
             status.state in _UNSETTLED or (status.state == "ready" and status.tools is None)
             for status in self.federation.statuses()
         )
+
+    def _is_worth_asking(self) -> bool:
+        """Whether a balancer may send requests: slow servers are waited for, but do not hold up the others for long."""
+        now = time.monotonic()
+        self._asked_at = now if self._asked_at is None else self._asked_at
+        return self.settled() or now - self._asked_at > _PATIENCE
 
     def suggestion(self) -> str | None:
         """A tool that can be called without arguments, for someone's first call; None while there is none."""
@@ -168,6 +193,7 @@ def read_gateway(
     remembered: Remembered | None = None,
     limits: Mapping[str, int | float | None] | None = None,
     progressive: bool = False,
+    sharing: Sharing | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -177,13 +203,21 @@ def read_gateway(
         authenticator, call_timeout: go before what the file says.
         limits: values of `CallLimits` that go before the file's; None leaves those.
         progressive: tools are found by search instead of being listed.
+        sharing: storage and keys that go before the file's.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
     plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
-    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits, progressive=progressive)
+    return Gateway(
+        plan,
+        authenticator=authenticator,
+        call_timeout=call_timeout,
+        limits=limits,
+        progressive=progressive,
+        sharing=sharing,
+    )
 
 
 def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> Limiter | None:

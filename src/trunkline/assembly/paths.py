@@ -5,6 +5,7 @@ What may live here: which path is whose, and the life of what is served there. W
 """
 
 import asyncio
+import math
 from functools import partial
 from urllib.parse import quote
 
@@ -21,8 +22,6 @@ from trunkline.transports.http import HTTPTransport
 
 PREFIX = "/servers/"
 _END = "/mcp"
-_PATIENCE = 60.0
-"""Seconds to drain; whoever drains the gateway has less."""
 
 
 def path_of(server: str) -> str:
@@ -73,7 +72,8 @@ class ServerPaths:
         interceptors = () if limiter is None else (limiter.alone(name, partial(_federated, name)),)
         face = self._gateway.federation.single(name)
         application = self._gateway.beside(face, path_of(name), interceptors=interceptors)
-        self._gateway.application.inflight.enter(Drain(self._gateway.application, application))
+        whole = self._gateway.application
+        whole.inflight.enter(Drain(whole, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)
 
 
@@ -112,6 +112,7 @@ class Drain:
         self._whole = whole
         self._alone = alone
         self._draining: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     def sweep(self, now: float) -> None:
         """They are swept for themselves."""
@@ -122,10 +123,16 @@ class Drain:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     def stop(self) -> None:
-        """They are stopped for themselves."""
+        """Stop what is left of them."""
         if self._draining is not None:
             self._draining.cancel()
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
 
     async def _drain(self) -> None:
-        await self._alone.inflight.drain(_PATIENCE)
+        await self._alone.inflight.drain(math.inf)
+        self._whole.inflight.calls.discard(self)
+
+    async def _stop(self) -> None:
+        await self._alone.inflight.stop()
         self._whole.inflight.calls.discard(self)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.assembly.settings import Settings, Source, read_settings
+from trunkline.assembly.sharing import Sharing
 from trunkline.auth.static import StaticTokens, TokenRecord
 from trunkline.errors import ConfigError
 from trunkline.portable.interpolate import Answers, Ask, expand, resolve
@@ -25,6 +26,7 @@ class Plan:
         entries: the servers, resolved; disabled ones as they were written.
         problems: servers that cannot be used, and why.
         tokens: who may call; None when the file does not say.
+        sharing: what the file says of it, with references filled in.
         files: everything the plan was made of; it is out of date when one of them changes.
     """
 
@@ -32,6 +34,7 @@ class Plan:
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     tokens: StaticTokens | None
+    sharing: Sharing
     files: frozenset[Path]
 
 
@@ -98,7 +101,8 @@ def fill_in(settings: Settings, environment: Mapping[str, str], remembered: Reme
     if not entries and not problems:
         raise ConfigError(f"{settings.path} names no server")
     tokens = _tokens(settings, environment, files, [problem.message for problem in problems])
-    return Plan(settings, tuple(entries), tuple(problems), tokens, frozenset(files))
+    sharing = _sharing(settings, environment, files)
+    return Plan(settings, tuple(entries), tuple(problems), tokens, sharing, frozenset(files))
 
 
 def _where(settings: Settings, entry: Entry, source: Source) -> str:
@@ -126,6 +130,15 @@ def _tokens(
     if wrong:
         raise ConfigError("\n".join([*wrong, *known]))
     return StaticTokens.from_records(records)
+
+
+def _sharing(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> Sharing:
+    folder = Path(settings.path).resolve().parent
+    url, keys = settings.sharing.storage, settings.sharing.keys
+    owner = f"{settings.path}:{settings.lines.get(('storage', 'url'), 1)}: storage.url"
+    if url is not None:
+        url = expand(url, owner, environment, folder, files)
+    return Sharing(url, None if keys is None else str(folder / Path(keys).expanduser()))
 
 
 def _digest(secret: str, owner: str) -> str:

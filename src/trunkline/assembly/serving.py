@@ -7,9 +7,9 @@ What may live here: what the command line adds to `transports.serving`. What may
 from trunkline.assembly.configuration import Listen
 from trunkline.errors import ConfigError
 from trunkline.transports.guard import Guard
-from trunkline.transports.serving import Binding, bind, is_loopback, run, serving, url_of
+from trunkline.transports.serving import Binding, Drain, bind, is_loopback, run, serving, url_of
 
-__all__ = ["Binding", "bind", "check_binding", "guard_of", "is_loopback", "run", "serving", "url_of"]
+__all__ = ["Binding", "Drain", "bind", "check_binding", "guard_of", "is_loopback", "run", "serving", "url_of"]
 
 
 def check_binding(binding: Binding, *, authenticated: bool) -> None:

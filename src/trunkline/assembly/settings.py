@@ -12,8 +12,16 @@ from pathlib import Path
 import msgspec
 from msgspec import inspect
 
-from trunkline.assembly.configuration import Configuration, EndpointSettings, Listen, ServerSettings, TokenSettings
+from trunkline.assembly.configuration import (
+    Configuration,
+    EndpointSettings,
+    Listen,
+    ServerSettings,
+    StorageSettings,
+    TokenSettings,
+)
 from trunkline.assembly.selecting import endpoint_faults
+from trunkline.assembly.sharing import Sharing
 from trunkline.assembly.strict import faults
 from trunkline.errors import ConfigError
 from trunkline.policy.limits import CallLimits
@@ -30,6 +38,9 @@ SECRET_NAME = re.compile(
     r"(authorization|cookie|token|secret|password|passwd|api[-_]?key|credentials?)$", re.IGNORECASE
 )
 """Names of variables, headers and options whose values are secrets."""
+
+_PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&]password=[^&]+")
+"""In the URL of a database."""
 
 REFERENCE = re.compile(r"(?<!\$)\$\{[^{}]*\}")
 
@@ -51,7 +62,7 @@ class Settings:
         path: the file.
         native: it is a `trunkline.yaml`, where any mistake makes the whole file unusable.
         servers: each with the file it stands in, in the order lists follow.
-        listen, tokens, limits, endpoints: as in the file, or their defaults.
+        listen, tokens, limits, endpoints, sharing: as in the file, or their defaults.
         lines: where in a native file each value stands.
         faults: what makes the whole file unusable.
         problems: servers that were left out.
@@ -69,6 +80,7 @@ class Settings:
     includes: tuple[Path, ...] = ()
     limits: CallLimits = field(default_factory=CallLimits)
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
+    sharing: Sharing = field(default_factory=Sharing)
 
 
 def is_native(path: str) -> bool:
@@ -116,6 +128,7 @@ class _Native:
         own = Source(self.path, Path(self.path).resolve().parent)
         servers = [*self._included(read), *((entry, own) for entry in self._own(read))]
         self._tokens(read)
+        sharing = self._sharing(read)
         self.faults += endpoint_faults(read.endpoints, self.place)
         self._names(servers)
         return Settings(
@@ -130,6 +143,7 @@ class _Native:
             tuple(self.includes),
             read.limits,
             read.endpoints,
+            sharing,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:
@@ -179,6 +193,13 @@ class _Native:
             elif token.secret is not None and not REFERENCE.fullmatch(token.secret):
                 said = "is no reference; ${env:NAME}, ${file:PATH} and ${keyring:SERVICE/NAME} are accepted"
                 self.faults.append(place.at("secret").fault(said).message)
+
+    def _sharing(self, read: Configuration) -> Sharing:
+        url = read.storage.url if isinstance(read.storage, StorageSettings) else read.storage
+        if _PASSWORD.search(REFERENCE.sub("", url or "")):
+            said = "holds a password; refer to it: ${env:DB_PASSWORD}, ${file:PATH} or ${keyring:SERVICE/NAME}"
+            self.faults.append(self.place.at("storage").at("url").fault(said).message)
+        return Sharing(url, read.keys)
 
     def _names(self, servers: list[tuple[Entry, Source]]) -> None:
         seen: dict[str, str] = {}

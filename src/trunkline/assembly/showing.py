@@ -14,6 +14,7 @@ from trunkline.assembly.configuration import EditSettings, EndpointSettings, Lis
 from trunkline.assembly.plan import Remembered, fill_in
 from trunkline.assembly.serving import guard_of
 from trunkline.assembly.settings import REFERENCE, SECRET_NAME, Settings, Source, read_settings
+from trunkline.assembly.sharing import MEMORY, key_ring
 from trunkline.errors import ConfigError
 from trunkline.gateway import Limits
 from trunkline.gateway.supervision import Backoff
@@ -50,6 +51,7 @@ def check(path: str, environment: Mapping[str, str]) -> list[str]:
         problems = [problem.message for problem in settings.problems]
         guard_of(settings.listen)
         plan = fill_in(settings, environment, Remembered(_any_answer))
+        key_ring(plan.sharing)
     except ConfigError as error:
         return error.message.splitlines()
     return problems + [problem.message for problem in plan.problems if problem not in settings.problems]
@@ -79,6 +81,7 @@ class _Rows:
         for name in Listen.__struct_fields__:
             value = getattr(self._settings.listen, name)
             yield Row(f"listen.{name}", _text(value), self._native("listen", name))
+        yield from self._sharing()
         for index, token in enumerate(self._settings.tokens):
             yield from self._token(index, token)
         if not self._settings.tokens:
@@ -113,6 +116,12 @@ class _Rows:
                     value = _text(getattr(edit, field))
                     key = f"endpoints.{name}.{member}.{real}.{field}"
                     yield Row(key, value, self._native(*above, member, real, field))
+
+    def _sharing(self) -> Iterator[Row]:
+        url, keys = self._settings.sharing.storage, self._settings.sharing.keys
+        origin = self._native("storage") if url == MEMORY else self._native("storage", "url")
+        yield Row("storage.url", "(a file on this machine)" if url is None else _address(url), origin)
+        yield Row("keys", "(made at start)" if keys is None else keys, self._native("keys"))
 
     def _token(self, index: int, token: TokenSettings) -> Iterator[Row]:
         values = {

@@ -21,7 +21,7 @@ def faults(value: object, type_: inspect.Type, place: Place) -> Iterator[str]:
 
     A member of a Struct that is null counts as absent. `place` tells where the value stands.
     """
-    plain = _plain(type_)
+    plain = _plain(type_, value)
     if isinstance(plain, inspect.StructType):
         yield from _struct(value, plain, place)
     elif isinstance(plain, inspect.DictType):
@@ -30,11 +30,14 @@ def faults(value: object, type_: inspect.Type, place: Place) -> Iterator[str]:
         yield from _sequence(value, plain, place)
     elif not _fits(value, plain):
         quotes = ": put the value in quotes" if isinstance(plain, inspect.StrType) and _unquoted(value) else ""
-        yield _said(place, f"{_what(value, plain)}; {accepted(plain)} is accepted{quotes}")
+        yield _said(place, f"{_what(value, plain)}; {accepted(type_)} is accepted{quotes}")
 
 
 def accepted(type_: inspect.Type) -> str:
     """A type in words: "a list of strings"."""
+    either = _alternatives(type_)
+    if len(either) > 1:
+        return " or ".join(accepted(one) for one in either)
     plain = _plain(type_)
     if isinstance(plain, inspect.VarTupleType):
         return f"a list of {_plural(plain.item_type)}"
@@ -42,7 +45,7 @@ def accepted(type_: inspect.Type) -> str:
         return f"a mapping of names to {_plural(plain.value_type)}"
     if isinstance(plain, inspect.LiteralType):
         *most, last = (str(word) for word in plain.values)
-        return f"{', '.join(most)} or {last}"
+        return f"{', '.join(most)} or {last}" if most else last
     if isinstance(plain, inspect.StrType):
         return _TEXTS.get(plain.pattern or "", "a string that is not empty" if plain.min_length else "a string")
     if isinstance(plain, inspect.IntType):
@@ -50,6 +53,8 @@ def accepted(type_: inspect.Type) -> str:
             return "a whole number" if plain.ge is None else f"a whole number, {plain.ge} or more,"
         return f"a whole number from {plain.ge} to {plain.le}"
     if isinstance(plain, inspect.FloatType):
+        if plain.ge is not None:
+            return f"a number, {plain.ge:g} or more,"
         return "a number above 0" if plain.gt is not None else "a number"
     return "true or false, without quotes," if isinstance(plain, inspect.BoolType) else "a mapping"
 
@@ -101,13 +106,23 @@ def _sequence(value: object, type_: inspect.VarTupleType, place: Place) -> Itera
         yield from faults(item, type_.item_type, place.at(index))
 
 
-def _plain(type_: inspect.Type) -> inspect.Type:
-    """A type without what is written around it, and without None: null counts as absent."""
+def _plain(type_: inspect.Type, value: object = None) -> inspect.Type:
+    """A type without what is written around it; of several that there are, the one a value looks like."""
+    either = _alternatives(type_)
+    if len(either) > 1:
+        return next(
+            (one for one in either if isinstance(one, inspect.LiteralType) == isinstance(value, str)), either[0]
+        )
+    return either[0]
+
+
+def _alternatives(type_: inspect.Type) -> list[inspect.Type]:
+    """What a value may be, without None: null counts as absent."""
     while isinstance(type_, inspect.Metadata):
         type_ = type_.type
-    if isinstance(type_, inspect.UnionType):
-        return _plain(next(one for one in type_.types if not isinstance(one, inspect.NoneType)))
-    return type_
+    if not isinstance(type_, inspect.UnionType):
+        return [type_]
+    return [one for some in type_.types if not isinstance(some, inspect.NoneType) for one in _alternatives(some)]
 
 
 def _fits(value: object, type_: inspect.Type) -> bool:

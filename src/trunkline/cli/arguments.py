@@ -70,6 +70,10 @@ def _up(commands: "Commands") -> None:
     up.add_argument("--progressive", action="store_true", help="list find_tools and call_tool in place of all tools")
     up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
     up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
+    up.add_argument(
+        "--storage", metavar="URL", help="database that replicas share, or memory (default: a file on this machine)"
+    )
+    up.add_argument("--keys", metavar="FILE", help="keys that seal what clients carry, the same for all replicas")
     up.add_argument("--public-url", metavar="URL", help="the URL clients use, when a proxy stands in front")
     up.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a Host header to accept; repeat"
@@ -81,6 +85,15 @@ def _up(commands: "Commands") -> None:
         "--trusted-proxy", action="append", default=[], metavar="NETWORK", help="believe its X-Forwarded-*; repeat"
     )
     up.add_argument("--call-timeout", type=float, metavar="SECONDS", help="stop calls that run longer")
+    up.add_argument(
+        "--drain-delay",
+        type=_seconds,
+        metavar="SECONDS",
+        help="when stopping, still take requests for so long while /readyz says 503 (default: 0; behind a balancer 5)",
+    )
+    up.add_argument(
+        "--drain-timeout", type=_seconds, metavar="SECONDS", help="then let calls finish for so long (default: 10)"
+    )
     up.add_argument("--max-concurrent-per-caller", type=_count, metavar="N", help="calls one caller may have at once")
     up.add_argument("--max-concurrent-per-server", type=_count, metavar="N", help="calls one server may have at once")
     up.add_argument("--max-rate-per-caller", type=_rate, metavar="N", help="calls a second of one caller")
@@ -226,6 +239,16 @@ def _rate(text: str) -> float:
     if not 0 < rate < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return rate
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 class _Version(argparse.Action):

@@ -14,8 +14,9 @@ from rich.prompt import Prompt
 
 from trunkline.assembly import logs
 from trunkline.assembly.configuration import Listen
-from trunkline.assembly.serving import Binding, bind, check_binding, guard_of, is_loopback, serving, url_of
+from trunkline.assembly.serving import Binding, Drain, bind, check_binding, guard_of, is_loopback, serving, url_of
 from trunkline.assembly.serving import run as run_loop
+from trunkline.assembly.sharing import Sharing, key_ring
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli import table
 from trunkline.errors import ConfigError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trunkline.engine.doors import Authenticator
     from trunkline.portable.model import Input
     from trunkline.runtime.application import Application
+    from trunkline.transports.draining import HTTPServer
     from trunkline.transports.http import HTTPTransport
 
 
@@ -48,17 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
 async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
     server = load_server(arguments.target)
     server.engine.observer = server.engine.observer or logs.CallLog()
+    server.engine.keys = key_ring(_sharing(arguments)) or server.engine.keys
     application = server.application
     if arguments.stdio:
         return await _serve_stdio(application)
     listen = _listen(arguments, Listen())
     application.authenticator = _authenticator(arguments) or application.authenticator
     application.call_timeout = arguments.call_timeout or application.call_timeout
-    async with _listening(arguments, listen, server.app) as (url, stopped):
+    async with _listening(arguments, listen, server.app) as (url, served):
         _warn_if_open(console, listen, application)
         console.print(f"{server.name} is up\n")
         console.print(table.how_to_use(url, None), soft_wrap=True)
-        await stopped
+        await served.ended
     return 0
 
 
@@ -82,6 +85,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
             "concurrent_per_server": arguments.max_concurrent_per_server,
             "rate_per_caller": arguments.max_rate_per_caller,
         },
+        sharing=_sharing(arguments),
     )
     reloader = Reloader(gateway, os.environ, remembered)
     if arguments.stdio:
@@ -93,16 +97,16 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     endpoints = EndpointPaths(gateway, guard, paths)
     app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=endpoints)
     listening = _listening(arguments, listen, app)
-    async with contextlib.aclosing(paths), contextlib.aclosing(endpoints), listening as (url, stopped):
+    async with contextlib.aclosing(paths), contextlib.aclosing(endpoints), listening as (url, served):
         view = table.View(url, url.removesuffix(app.path), gateway.statuses, endpoints.statuses, gateway.suggestion)
         async with reloading(reloader):
             _warn_if_open(console, listen, gateway.application)
             if live:
                 with table.LiveTable(console, view):
-                    await stopped
+                    await served.ended
                 return 0
-            await _print_when_settled(console, view, stopped)
-            await stopped
+            await _print_when_settled(console, view, served.ended)
+            await served.ended
     return 0
 
 
@@ -126,12 +130,12 @@ async def _serve_stdio(application: "Application") -> int:
 @contextlib.asynccontextmanager
 async def _listening(
     arguments: argparse.Namespace, listen: Listen, app: "HTTPTransport"
-) -> AsyncIterator[tuple[str, "asyncio.Task[None]"]]:
+) -> AsyncIterator[tuple[str, "HTTPServer"]]:
     binding = Binding(listen.host, listen.port, arguments.allow_remote)
     check_binding(binding, authenticated=app.application.authenticator is not None)
     listener = bind(binding)
-    async with serving(app, listener) as stopped:
-        yield url_of(listener, app.path), stopped
+    async with serving(app, listener, Drain(listen.drain_delay, listen.drain_timeout)) as server:
+        yield url_of(listener, app.path), server
 
 
 def _listen(arguments: argparse.Namespace, configured: Listen) -> Listen:
@@ -141,11 +145,17 @@ def _listen(arguments: argparse.Namespace, configured: Listen) -> Listen:
         "port": arguments.port,
         "path": arguments.path,
         "public_url": arguments.public_url,
+        "drain_delay": arguments.drain_delay,
+        "drain_timeout": arguments.drain_timeout,
         "allowed_hosts": tuple(arguments.allowed_host) or None,
         "allowed_origins": tuple(arguments.allowed_origin) or None,
         "trusted_proxies": tuple(arguments.trusted_proxy) or None,
     }
     return replace(configured, **{name: value for name, value in given.items() if value is not None})
+
+
+def _sharing(arguments: argparse.Namespace) -> Sharing:
+    return Sharing(arguments.storage, arguments.keys)
 
 
 def _authenticator(arguments: argparse.Namespace) -> "Authenticator | None":

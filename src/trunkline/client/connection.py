@@ -14,7 +14,7 @@ from trunkline.client.duplex import DuplexChannel
 from trunkline.client.eras import Approach
 from trunkline.client.peer import BasePeer, Peer
 from trunkline.client.targets import Target
-from trunkline.errors import HttpFailure, InvalidAnswer, RemoteError, RequestTimeout, TransportError
+from trunkline.errors import HttpFailure, Interrupted, InvalidAnswer, RemoteError, RequestTimeout, TransportError
 
 JsonObject = dict[str, object]
 _log = logging.getLogger("trunkline.client")
@@ -98,6 +98,8 @@ class Connection:
     async def _second_chance(self, peer: Peer, error: Exception, repeatable: bool) -> float | None:
         """Seconds to wait before the request is sent again, or None when it must not be."""
         if isinstance(error, RemoteError):
+            if error.remote_code == Interrupted.code:
+                return random.uniform(0.1, 0.5) if repeatable else None  # noqa: S311
             if error.remote_status in _BUSY:
                 return random.uniform(0.3, 1)  # noqa: S311
             return 0.0 if await self._era_changed(peer, error) else None

@@ -19,6 +19,7 @@ _OURS: dict[int, tuple[str, bool]] = {
     errors.Unauthenticated.code: ("does not accept the credentials it is configured with", False),
     errors.Forbidden.code: ("does not let the configured credentials do this", False),
     errors.Overloaded.code: ("is overloaded", True),
+    errors.Interrupted.code: ("is restarting", True),
 }
 """Error codes that speak of the hop between gateway and upstream; to a client they would seem to speak of its own."""
 

@@ -33,7 +33,7 @@ from trunkline.gateway.handovers import SessionNote
 from trunkline.gateway.holding import Holding, home_of, needed, not_held
 from trunkline.gateway.homes import Homes
 from trunkline.gateway.limits import Limits
-from trunkline.gateway.listing import KINDS, Kind
+from trunkline.gateway.listing import KINDS, Kind, Listed
 from trunkline.gateway.masking import Mask
 from trunkline.gateway.patience import Patience
 from trunkline.gateway.reads import Reads
@@ -134,7 +134,7 @@ class Upstream:
     def status(self) -> UpstreamStatus:
         """The row of the live table."""
         life = self._supervised.status
-        tools = self.shelf.lists.get("tools")
+        tools = self.shelf.lists.get("tools", None if self._offers("tools") else Listed())
         return UpstreamStatus(
             name=self.name,
             transport=self.entry.transport,

@@ -7,6 +7,7 @@ What may live here: wiring of engine and runtime. What may not: bytes.
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Literal
 
 from trunkline.engine.doors import Authenticator, Bus
 from trunkline.engine.engine import Engine
@@ -19,11 +20,14 @@ from trunkline.runtime.shared import Alone, Shared
 Part = Callable[[], Callable[[], None]]
 """Begins something, and returns what ends it."""
 
+Phase = Literal["starting", "ready", "draining"]
+
 
 class Application:
     """What transports serve: an engine, and what lives around it.
 
-    `started` tells whether `start` has finished and `stop` has not begun.
+    `started` tells whether `start` has finished and `stop` has not begun. `reports` are facts for operators by name,
+    asked for each time; they decide nothing.
 
     Parameters:
         engine: answers requests.
@@ -32,6 +36,7 @@ class Application:
         shared: what replicas share, started and stopped with this; by default this process is alone.
         bus: carries changes; by default to all replicas.
         call_timeout: seconds a call may run; None for no limit.
+        settled: whether what was started is as good as it will be soon; asked until it says so once.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Application:
         shared: Shared | None = None,
         bus: Bus | None = None,
         call_timeout: float | None = None,
+        settled: Callable[[], bool] | None = None,
     ) -> None:
         self.engine = engine
         self.authenticator = authenticator
@@ -54,6 +60,9 @@ class Application:
         self.hub = ListenHub(self.bus)
         self.started = False
         self._parts: list[Part] = []
+        self.reports: dict[str, Callable[[], str]] = {}
+        self._settled = settled
+        self._leaving = False
         self._stopping = False
         self._life: AsyncExitStack | None = None
         self._turn: asyncio.Lock | None = None
@@ -63,6 +72,19 @@ class Application:
         self._parts.append(part)
         if self._life is not None:
             self._life.callback(part())
+
+    @property
+    def phase(self) -> Phase:
+        """Where in its life it is: requests should come only while it is `ready`, and are answered in any."""
+        if self._leaving or self._stopping:
+            return "draining"
+        if self.started and self._settled is not None and self._settled():
+            self._settled = None
+        return "ready" if self.started and self._settled is None else "starting"
+
+    def leave(self) -> None:
+        """From now on the phase is `draining`; requests are still answered, until balancers have noticed."""
+        self._leaving = True
 
     async def start(self) -> None:
         """Start the provider and the extensions; safe to call again. What began is undone when another part fails.
@@ -76,7 +98,7 @@ class Application:
         async with self._one_at_a_time():
             if self.started:
                 return
-            self.inflight.draining = False
+            self.inflight.draining = self._leaving = False
             async with AsyncExitStack() as life:
                 await self.shared.start()
                 life.push_async_callback(self.shared.stop)
@@ -96,7 +118,7 @@ class Application:
             self.started = True
 
     async def stop(self, drain: float = 5.0) -> None:
-        """End open streams, wait up to `drain` seconds for calls, stop extensions and provider."""
+        """End open streams, wait up to `drain` seconds for calls, stop those left, extensions and provider."""
         async with self._one_at_a_time():
             life, self._life = self._life, None
             if life is None:
@@ -104,11 +126,13 @@ class Application:
             self.started, self._stopping = False, True
             try:
                 async with life:  # ends what `start` began, the last first
-                    for extension in self.engine.extensions:
-                        if extension.drain is not None:
-                            await extension.drain()
-                    await self.inflight.drain(drain)
-                await self.inflight.stop()
+                    try:
+                        for extension in self.engine.extensions:
+                            if extension.drain is not None:
+                                await extension.drain()
+                        await self.inflight.drain(drain)
+                    finally:
+                        await self.inflight.stop()
             finally:
                 self._stopping = False
 

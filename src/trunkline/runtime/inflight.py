@@ -16,6 +16,9 @@ PERIOD = 0.25
 
 _IDLE_WALKS = 40
 
+GRACE = 1.0
+"""Seconds that what is stopped has to say so to its client."""
+
 
 class Swept(Protocol):
     """A call in flight, as the sweeper sees it."""
@@ -27,7 +30,7 @@ class Swept(Protocol):
         """The server stops: end gracefully what would otherwise stay open for long."""
 
     def stop(self) -> None:
-        """The time to finish is over."""
+        """The time to finish is over: answer with an error that says so."""
 
 
 class InFlight:
@@ -62,9 +65,12 @@ class InFlight:
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        """Stop what did not finish in time, and the sweeper."""
+        """Stop what did not finish in time, wait until the clients of that are told, and end the sweeper."""
         for call in list(self.calls):
             call.stop()
+        deadline = asyncio.get_running_loop().time() + GRACE
+        while self.calls and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)

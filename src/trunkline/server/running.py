@@ -10,17 +10,17 @@ import sys
 from trunkline.errors import ConfigError
 from trunkline.runtime.application import Application
 from trunkline.transports.http import HTTPTransport
-from trunkline.transports.serving import Binding, bind, is_loopback, run, serving, url_of
+from trunkline.transports.serving import Binding, Drain, bind, is_loopback, run, serving, url_of
 
 
-def run_http(app: HTTPTransport, binding: Binding) -> None:
+def run_http(app: HTTPTransport, binding: Binding, drain: Drain) -> None:
     """Serve until a signal. Raises `ConfigError` for an address that anyone could call without signing in."""
     if not (app.application.authenticator or binding.allow_remote or is_loopback(binding.host)):
         raise ConfigError(
             f"{binding.host} is reachable from other machines and nobody has to sign in. Give the server an "
             "authenticator, or say allow_remote=True if something in front decides who may connect."
         )
-    run(lambda: _serve(app, binding))
+    run(lambda: _serve(app, binding, drain))
 
 
 def run_stdio(application: Application) -> None:
@@ -31,9 +31,9 @@ def run_stdio(application: Application) -> None:
     run(lambda: serve_stdio(application))
 
 
-async def _serve(app: HTTPTransport, binding: Binding) -> None:
+async def _serve(app: HTTPTransport, binding: Binding, drain: Drain) -> None:
     listener = bind(binding)
     sys.stderr.write(f"Serving {url_of(listener, app.path)}\n")
     sys.stderr.flush()
-    async with serving(app, listener) as stopped:
-        await stopped
+    async with serving(app, listener, drain) as server:
+        await server.ended

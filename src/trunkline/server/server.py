@@ -164,6 +164,8 @@ class Server(Registry):
         host: str = "127.0.0.1",
         port: int = 8000,
         allow_remote: bool = False,
+        drain_delay: float = 0.0,
+        drain_timeout: float = 10.0,
     ) -> None:
         """Serve until the client leaves (stdio) or a signal comes.
 
@@ -171,6 +173,8 @@ class Server(Registry):
             transport: `stdio` for clients that launch this program, `http` for the rest.
             host, port: where to listen; port 0 takes a free one.
             allow_remote: bind beyond loopback although nobody signs in.
+            drain_delay: seconds after SIGTERM in which new requests are still taken, while `/readyz` says to send none.
+            drain_timeout: seconds calls then get to finish; those that do not are answered with an error.
 
         Raises `ConfigError` for an address that is taken, or that anyone could call.
 
@@ -178,12 +182,13 @@ class Server(Registry):
                 server.run()
         """
         from trunkline.server import running
-        from trunkline.transports.serving import Binding
+        from trunkline.transports.serving import Binding, Drain
 
         if transport == "stdio":
             running.run_stdio(self.application)
         else:
-            running.run_http(self.app, Binding(host=host, port=port, allow_remote=allow_remote))
+            binding = Binding(host=host, port=port, allow_remote=allow_remote)
+            running.run_http(self.app, binding, Drain(drain_delay, drain_timeout))
 
 
 def _stored(url: str) -> "Shared":

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trunkline.engine.doors import InputRequest
 from trunkline.engine.engine import error_for
-from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, ProtocolError
+from trunkline.errors import DeadlineExceeded, InternalError, Interrupted, InvalidRequest, ProtocolError
 from trunkline.protocol import json
 from trunkline.protocol.messages import Id
 from trunkline.protocol.revisions import Revision
@@ -135,10 +135,14 @@ class Call:
 
     def stop(self) -> None:
         """The time to finish is over."""
-        self.cancel("stopped")
+        self.cancel("interrupted")
 
     def cancel(self, reason: str) -> None:
-        """Stop the call: `cancelled` by the client, over its `deadline`, or `stopped` with what it belongs to."""
+        """Stop the call.
+
+        It is `cancelled` by the client, over its `deadline`, `interrupted` as the server stops, or `stopped` with what
+        it belongs to. Nobody waits for the answer of one that is cancelled or stopped.
+        """
         if self.reason is not None or self.task is None or self._answering:
             return
         self.reason = reason
@@ -161,6 +165,8 @@ class Call:
             if self.reason == "deadline":
                 timeout = self._application.call_timeout
                 response = self.failure(DeadlineExceeded(f"{self.method} was stopped after {timeout:g} seconds"))
+            elif self.reason == "interrupted":
+                response = self.failure(Interrupted(self.method))
         except Exception:
             logger.exception("request failed", extra={"method": self.method})
             response = self.failure(InternalError())

@@ -6,6 +6,7 @@ What may not: the answers.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from time import monotonic
@@ -19,12 +20,14 @@ from trunkline.protocol import messages
 from trunkline.protocol.headers import accepts_both, read
 from trunkline.protocol.revisions import MODERN, REVISIONS
 from trunkline.runtime.application import Application
-from trunkline.transports import modern
+from trunkline.transports import modern, probes
 from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond
 from trunkline.transports.batches import is_batch
 from trunkline.transports.guard import Guard
 from trunkline.transports.legacy import Legacy
 from trunkline.transports.sessions import SessionLimits
+
+logger = logging.getLogger("trunkline.transports")
 
 _MODERN = frozenset(name.encode() for name in MODERN)
 _CLOSE = (("Connection", "close"),)
@@ -78,6 +81,8 @@ class HTTPTransport:
         limits: bounds of requests.
         sessions: bounds of legacy sessions.
         beside: an ASGI application for every other path; without one they are 404.
+
+    Beside the endpoint are `/livez` and `/readyz`, under the mount point where there is one.
     """
 
     def __init__(
@@ -182,15 +187,25 @@ class HTTPTransport:
             await self._legacy.delete(headers, principal, send, extra)
 
     def _is_mount_point(self, scope: Scope) -> bool:
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "")
-        return bool(root) and path.removeprefix(root) in ("", "/", self.path)
+        return bool(scope.get("root_path")) and _below_mount(scope) in ("", "/", self.path)
 
     async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _below_mount(scope) in (probes.LIVE, probes.READY):
+            await self._probe(scope, send)
+            return
         if self._beside is not None:
             await self._beside(scope, receive, send)
             return
         await _refuse(send, Refused(404, f"Nothing is served at this path; the MCP endpoint is {self.path}"), [])
+
+    async def _probe(self, scope: Scope, send: Send) -> None:
+        if self.application.phase == "starting" and not self.application.started:
+            # A host that runs no lifespan starts us with the first request, which a balancer sends to nobody unready.
+            try:
+                await self.application.start()
+            except Exception:
+                logger.exception("the server does not start")
+        await probes.probe(self.application, scope, send)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -209,6 +224,11 @@ class HTTPTransport:
                 await self.application.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _below_mount(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 @lru_cache(maxsize=256)

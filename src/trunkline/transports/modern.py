@@ -15,7 +15,15 @@ from msgspec import UNSET
 
 from trunkline.engine.doors import InputRequest
 from trunkline.engine.principal import Principal
-from trunkline.errors import DeadlineExceeded, InternalError, InvalidRequest, Overloaded, ProtocolError, http_status
+from trunkline.errors import (
+    DeadlineExceeded,
+    InternalError,
+    Interrupted,
+    InvalidRequest,
+    Overloaded,
+    ProtocolError,
+    http_status,
+)
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import HeaderParam, check_params
 from trunkline.protocol.messages import (
@@ -90,6 +98,12 @@ class HTTPExchange:
         self.task.uncancel()
         return True
 
+    def why(self, method: str, timeout: float | None) -> ProtocolError:
+        """What the client of a stopped call is told."""
+        if self.reason == "interrupted":
+            return Interrupted(method)
+        return DeadlineExceeded(f"{method} was stopped after {timeout:g} seconds")
+
     async def finish(self, status: int, payload: bytes) -> None:
         """Send the response and end."""
         if self.streaming:
@@ -121,7 +135,8 @@ class HTTPExchange:
         """Calls finish by themselves."""
 
     def stop(self) -> None:
-        """The web server owns the task of the request, and ends it."""
+        """The time to finish is over."""
+        self.cancel("interrupted")
 
     def cancel(self, reason: str) -> None:
         """Stop the call."""
@@ -209,7 +224,7 @@ async def serve(
             raise
         if exchange.reason == "disconnect":
             return
-        payload = error_message(id, DeadlineExceeded(f"{method} was stopped after {timeout:g} seconds"))
+        payload = error_message(id, exchange.why(method, timeout))
     except Exception:
         # Such as a result that no JSON encoder takes.
         logger.exception("request failed", extra={"method": method})

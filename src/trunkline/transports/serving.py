@@ -8,23 +8,21 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
 from trunkline.errors import ConfigError
-from trunkline.runtime.application import Application
 from trunkline.transports.asgi import ASGIApp
+
+if TYPE_CHECKING:
+    from trunkline.transports.draining import HTTPServer
 
 T = TypeVar("T")
 
-DRAIN = 10
-"""Seconds calls get to finish when the server stops."""
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ask for a graceful end; a second one of the first kind does not wait for calls."""
 
 
 class Binding(Struct, frozen=True):
@@ -38,6 +36,20 @@ class Binding(Struct, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8808
     allow_remote: bool = False
+
+
+class Drain(Struct, frozen=True):
+    """How a server ends.
+
+    Parameters:
+        delay: seconds in which it still takes new requests, while `/readyz` says that it should get none.
+        timeout: seconds calls then get to finish.
+
+        Drain(delay=5, timeout=30)
+    """
+
+    delay: float = 0.0
+    timeout: float = 10.0
 
 
 def is_loopback(host: str) -> bool:
@@ -76,56 +88,45 @@ def url_of(listener: socket.socket, path: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve `app` on a bound socket while the block runs; the task ends when a signal asked the server to stop.
+async def serving(app: ASGIApp, listener: socket.socket, drain: Drain | None = None) -> AsyncIterator["HTTPServer"]:
+    """Serve `app` on a bound socket while the block runs; the server's `ended` is done when a signal ended it.
 
-    Open streams then end as their protocol says, and calls get `DRAIN` seconds.
+    SIGTERM and SIGINT end it as `drain` says; a second one at once, and a third one ends the process.
     """
-    import uvicorn
+    # Imported here: who only wants to know where to listen needs no HTTP server.
+    from trunkline.transports.draining import HTTPServer
 
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=DRAIN,
-        # The Date header is the server's business; its name and version are nobody's.
-        server_header=False,
-        # Which proxies may speak for a client is the guard's to say.
-        proxy_headers=False,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn would send itself the signal again once it has drained, and so skip what is closed after it.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    close_connections = server.shutdown
+    server = HTTPServer(app, drain or Drain())
+    with _on_signals(server.leave):
+        try:
+            await server.begin(listener)
+            yield server
+        finally:
+            server.should_exit = True
+            await asyncio.gather(server.ended, return_exceptions=True)
 
-    async def shutdown(sockets: list[socket.socket] | None = None) -> None:
-        # uvicorn waits for its connections before it tells the application to stop, so streams would never end.
-        application = getattr(app, "application", None)
-        if not isinstance(application, Application):
-            await close_connections(sockets)
-            return
-        draining = asyncio.create_task(application.inflight.drain(DRAIN))
-        await close_connections(sockets)
-        draining.cancel()
 
-    server.shutdown = shutdown  # type: ignore[method-assign]
+@contextlib.contextmanager
+def _on_signals(leave: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, server.handle_exit, number, None)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
-        if task.done() and not server.started:
-            raise ConfigError("The server could not start; the log says why")
-        yield task
-    finally:
-        server.should_exit = True
-        await asyncio.gather(task, return_exceptions=True)
+    told: list[signal.Signals] = []
+
+    def tell(number: signal.Signals) -> None:
+        told.append(number)
+        if len(told) > 1:
+            release()
+        leave()
+
+    def release() -> None:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, tell, number)
+    try:
+        yield
+    finally:
+        release()
 
 
 def run(main: Callable[[], Coroutine[object, object, T]]) -> T:

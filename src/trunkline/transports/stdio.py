@@ -51,6 +51,8 @@ async def serve_stdio(
                 while (line := await reader.line()) is not None:
                     await duplex.feed(line)
                 await application.inflight.drain(_DRAIN if reader.told else _GRACE)
+                if reader.told:
+                    await application.inflight.stop()
             finally:
                 await duplex.close()
                 await application.stop(0)

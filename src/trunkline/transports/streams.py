@@ -323,8 +323,7 @@ class Connection:
             self._stream.close()
 
     def stop(self) -> None:
-        """The time to finish is over."""
-        self.leave()
+        """Its calls are stopped, and end it with their answers."""
 
     async def _carry(self) -> bool:
         """Write what there is; False when this connection's part is over."""

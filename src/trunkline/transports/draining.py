@@ -1,0 +1,141 @@
+"""uvicorn, ending in the order clients and balancers need.
+
+What it is for: a server that is told to stop says so, goes on until balancers have noticed, then lets calls finish.
+What may live here: the order and the clock of that. What may not: sockets, signals, what clients are told.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from trunkline.errors import ConfigError
+from trunkline.runtime.application import Application
+from trunkline.runtime.inflight import GRACE
+from trunkline.transports.asgi import ASGIApp
+from trunkline.transports.serving import Drain
+
+logger = logging.getLogger("trunkline.transports")
+
+KEEP_ALIVE = 75
+"""Seconds an idle connection is kept: longer than balancers keep theirs, so that it is they who close.
+
+A server that closes first does so now and then under a request that is on its way (RFC 9112, 9.6); most balancers and
+clients give up idle connections after 60 seconds.
+"""
+
+_CLOSE = (b"connection", b"close")
+_POLL = 0.02
+
+
+class HTTPServer(uvicorn.Server):
+    """Serves `app` until it is told to leave.
+
+    Parameters:
+        app: what is served.
+        drain: how it ends.
+
+        server = HTTPServer(app, Drain(delay=5))
+        await server.begin(listener)
+        await server.ended
+    """
+
+    ended: asyncio.Task[None]
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE,
+            # The Date header is the server's business; its name and version are nobody's.
+            server_header=False,
+            # Which proxies may speak for a client is the guard's to say.
+            proxy_headers=False,
+        )
+        super().__init__(config)
+        application = getattr(app, "application", None)
+        self._application = application if isinstance(application, Application) else None
+        self._drain = drain
+        self._leaving = self._hurry = False
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """Signals are `serving`'s; uvicorn would send itself the last one again, and skip what is closed after it."""
+        return contextlib.nullcontext()
+
+    async def begin(self, listener: socket.socket) -> None:
+        """Start the application and take requests. Raises `ConfigError` when it does not start."""
+        self.ended = asyncio.create_task(self.serve(sockets=[listener]))
+        while not self.started:
+            if self.ended.done():
+                raise ConfigError("The server could not start; the log says why")
+            await asyncio.sleep(0.01)
+
+    def leave(self) -> None:
+        """Stop in good order; said again, stop at once."""
+        if self._leaving:
+            self._hurry = self.should_exit = True
+            return
+        self._leaving = True
+        if self._application is not None:
+            self._application.leave()
+        self._close_connections_after_answers()
+        logger.info("stopping", extra={"delay": self._drain.delay, "timeout": self._drain.timeout})
+        asyncio.get_running_loop().call_later(self._drain.delay, self._exit)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, let calls finish, stop what is left, and end the application."""
+        if self._application is not None:
+            self._application.leave()
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._over(self._drain.timeout, lambda: self._hurry):
+            await self._stop_calls()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await self.lifespan.shutdown()
+
+    def _exit(self) -> None:
+        self.should_exit = True
+
+    def _close_connections_after_answers(self) -> None:
+        """Say `Connection: close` in every answer that has not begun, so that no client is surprised by the end."""
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        for connection in self.server_state.connections:
+            if isinstance(connection, HttpToolsProtocol) and connection.cycle and not connection.cycle.response_started:
+                connection.cycle.keep_alive = False
+
+    async def _over(self, seconds: float, hurry: Callable[[], bool]) -> bool:
+        """Wait until nothing is under way; False when that takes longer, or somebody is in a hurry."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self._busy():
+            if hurry() or loop.time() >= deadline:
+                return False
+            if self._application is not None:
+                # Each time anew: a request that had only begun to arrive may open a stream.
+                await self._application.inflight.drain(0)
+            await asyncio.sleep(_POLL)
+        return True
+
+    def _busy(self) -> bool:
+        calls = self._application is not None and self._application.inflight.calls
+        return bool(calls or self.server_state.connections or self.server_state.tasks)
+
+    async def _stop_calls(self) -> None:
+        if self._application is not None:
+            logger.warning("calls were interrupted", extra={"calls": len(self._application.inflight.calls)})
+            await self._application.inflight.stop()
+        if not await self._over(GRACE, lambda: False):
+            logger.warning("connections were cut", extra={"connections": len(self.server_state.connections)})
