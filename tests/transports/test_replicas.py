@@ -1,4 +1,4 @@
-"""Legacy sessions that any replica serves: two applications on real sockets, one database; SQLite and PostgreSQL alike."""
+"""Legacy sessions that any replica serves: two applications on real sockets, one database of either kind."""
 
 import asyncio
 import contextlib

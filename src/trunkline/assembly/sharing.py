@@ -51,9 +51,9 @@ def shared_by(sharing: Sharing) -> Shared:
         return Alone()
     if sharing.keys is None and not sharing.storage.startswith("sqlite:"):
         raise ConfigError(
-            "Replicas that share a database have to seal with the same keys, or none could read what another one gave to "
-            "a client. Make a key file with `trunkline keys new FILE`, give each replica a copy, and name it with --keys "
-            "FILE or `keys:` in trunkline.yaml."
+            "Replicas that share a database have to seal with the same keys, or none could read what another one gave "
+            "to a client. Make a key file with `trunkline keys new FILE`, give each replica a copy, and name it with "
+            "--keys FILE or `keys:` in trunkline.yaml."
         )
     return Stored(sharing.storage)
 
