@@ -21,6 +21,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
     │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
+    │   ├── ToolRefused            -31006  200   a tool is not what was pinned of it
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
@@ -31,7 +32,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   └── MessageTooLong         one incoming message was dropped; the connection lives on
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31005 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31006 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -232,6 +233,14 @@ class UpstreamUnavailable(ProtocolError):
     code = -31005
     status = 200
     name = "upstream_unavailable"
+
+
+class ToolRefused(ProtocolError):
+    """A tool is not what was pinned of it."""
+
+    code = -31006
+    status = 200
+    name = "tool_refused"
 
 
 class RemoteError(ProtocolError):

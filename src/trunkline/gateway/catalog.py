@@ -166,7 +166,7 @@ class Catalog:
         for item, name, seen in zip(share.items, own, shown, strict=True):
             if kind == "tools":
                 item = rewriting.tool(item, partial(self.expose, part.upstream))
-            if not part.hidden:
+            if not part.hidden and name not in share.refused:
                 self._items[kind].append(item if seen == name else {**item, "name": seen})
             self._routes[kind][seen] = Route(part.upstream, name)
             if kind == "tools" and name in share.headers:

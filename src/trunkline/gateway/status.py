@@ -25,6 +25,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
         circuit: `closed`; `open` while calls fail at once because it did not answer; `half_open` while one tries.
         cached, hits: results of reads that are kept, and reads that were answered with one.
         changes: what changed in its tools since they were first listed, the latest last.
+        refused: what of it is not shown because it is not what was pinned, a line for each.
     """
 
     name: str
@@ -41,3 +42,4 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     cached: int = 0
     hits: int = 0
     changes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()

@@ -8,9 +8,10 @@ What may not: finding servers in a file, expanding references.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
-from trunkline.portable.model import Entry, Processes, Transport
+from trunkline.portable.model import Entry, PinMode, Processes, Transport
 from trunkline.portable.place import Place, kind
 
 COMMAND = ("command", "cmd")
@@ -34,6 +35,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "startup_timeout": ("startup_timeout_sec", "timeout"),
     "request_timeout": ("tool_timeout_sec", "timeout"),
     "processes": ("trunkline",),
+    "pins": ("trunkline",),
     "title": ("title",),
     "description": ("description",),
 }
@@ -60,6 +62,10 @@ _GOOSE = frozenset({"cmd", "envs", "env_keys", "uri", "available_tools"})
 _CLINE = frozenset({"autoApprove", "alwaysAllow"})
 _CLINE_MOST = 3600
 
+_PROCESSES: tuple[Processes, ...] = ("shared", "per-session")
+_PINS: tuple[PinMode, ...] = ("off", "changed", "strict")
+Word = TypeVar("Word", bound=str)
+
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -84,6 +90,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
+    processes, pins = _ours(fields)
     return Entry(
         name=name,
         transport=transport,
@@ -102,22 +109,28 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         request_timeout=request,
         title=fields.text("title"),
         description=fields.text("description"),
-        processes=_processes(fields),
+        processes=processes,
+        pins=pins,
         extra=fields.rest,
     )
 
 
-def _processes(fields: Fields) -> Processes:
-    """Our own member in files that many clients read: `"trunkline": {"processes": "per-session"}`."""
+def _ours(fields: Fields) -> tuple[Processes, PinMode | None]:
+    """Our own member in files that many clients read: `"trunkline": {"processes": "per-session", "pins": "strict"}`."""
     ours, place = fields.take("trunkline")
     if ours is None:
-        return "shared"
-    if not isinstance(ours, dict) or not ours.keys() <= {"processes"}:
-        raise place.fault('takes one member, `processes`, which is "shared" or "per-session"')
-    word = ours.get("processes", "shared")
-    if word != "shared" and word != "per-session":
-        raise place.at("processes").fault('is neither "shared" nor "per-session"')
-    return "per-session" if word == "per-session" else "shared"
+        return "shared", None
+    if not isinstance(ours, dict) or not ours.keys() <= {"processes", "pins"}:
+        raise place.fault("takes the members `processes` and `pins`, and no others")
+    return _word(ours, "processes", _PROCESSES, place) or "shared", _word(ours, "pins", _PINS, place)
+
+
+def _word(given: Mapping[str, object], member: str, words: tuple[Word, ...], place: Place) -> Word | None:
+    value = given.get(member)
+    found = next((word for word in words if word == value), None)
+    if found is None and value is not None:
+        raise place.at(member).fault("is not one of the words there are: " + ", ".join(map(repr, words)))
+    return found
 
 
 def _command(fields: Fields) -> tuple[str, tuple[str, ...]]:

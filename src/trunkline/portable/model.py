@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 Transport = Literal["stdio", "http", "sse", "openapi"]
 Processes = Literal["shared", "per-session"]
+PinMode = Literal["off", "changed", "strict"]
 Format = Literal["mcpServers", "servers", "context_servers", "root", "list"]
 InputType = Literal["promptString", "pickString"]
 
@@ -33,6 +34,8 @@ class Entry:
         drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
         processes: a started server's: one `shared` by all callers, or one for each of them (`per-session`).
+        pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
+            is the same, whatever is believed of what it says.
         extra: members this model has no field for, as they were read.
         secret_values: filled by `resolve`: values no log may show.
 
@@ -58,6 +61,7 @@ class Entry:
     title: str | None = None
     description: str | None = None
     processes: Processes = "shared"
+    pins: PinMode | None = field(default=None, compare=False)
     extra: Mapping[str, object] = field(default_factory=dict)
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 
