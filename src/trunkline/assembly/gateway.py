@@ -23,7 +23,7 @@ from trunkline.engine.engine import Engine
 from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
-from trunkline.portable.model import Problem
+from trunkline.portable.model import PinMode, Problem
 from trunkline.runtime.application import Application
 
 _log = logging.getLogger("trunkline.configuration")
@@ -42,12 +42,14 @@ class Gateway:
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
+        pins: what the command line says of them, if anything.
 
     Parameters:
         plan: what to make.
         authenticator, call_timeout: go before what the configuration says, now and later.
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
+        pins: goes before the configuration's `pins`, now and later; the plan was made with it.
     """
 
     def __init__(
@@ -58,16 +60,18 @@ class Gateway:
         call_timeout: float | None = None,
         limits: Mapping[str, int | float | None] | None = None,
         progressive: bool = False,
+        pins: PinMode | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
         self.fault = ""
         self.pending = ""
+        self.pins = pins
         self._listen = plan.settings.listen
         self._limits = plan.settings.limits
         self._authenticator = authenticator
         self._call_timeout = call_timeout
-        self.federation = Federation(plan.entries, info={"name": "trunkline", "version": version("trunkline")})
+        self.federation = Federation(plan.entries, info=own_info(), pins=plan.pins)
         self.limiter = _limiter(plan, limits or {}, self.federation)
         made = ProgressiveEngine if progressive else Engine
         self.application = Application(
@@ -97,7 +101,7 @@ class Gateway:
         """Become what a plan says, in one step and without dropping a call. Raises `ConfigError`, changing nothing."""
         before = {entry.name: entry for entry in self.plan.entries}
         after = {entry.name: entry for entry in plan.entries}
-        self.federation.replace(plan.entries)
+        self.federation.replace(plan.entries, plan.pins)
         self.plan = plan
         self.application.authenticator = self._authenticator or plan.tokens
         self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
@@ -134,6 +138,11 @@ class Gateway:
         return None
 
 
+def own_info() -> dict[str, object]:
+    """The gateway's `Implementation` record: what clients and servers are told of it."""
+    return {"name": "trunkline", "version": version("trunkline")}
+
+
 def read_gateway(
     path: str,
     *,
@@ -144,6 +153,7 @@ def read_gateway(
     remembered: Remembered | None = None,
     limits: Mapping[str, int | float | None] | None = None,
     progressive: bool = False,
+    pins: PinMode | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -153,13 +163,21 @@ def read_gateway(
         authenticator, call_timeout: go before what the file says.
         limits: values of `CallLimits` that go before the file's; None leaves those.
         progressive: tools are found by search instead of being listed.
+        pins: goes before the file's `pins`; what a server says for itself holds all the same.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
-    plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
-    return Gateway(plan, authenticator=authenticator, call_timeout=call_timeout, limits=limits, progressive=progressive)
+    plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask), pins)
+    return Gateway(
+        plan,
+        authenticator=authenticator,
+        call_timeout=call_timeout,
+        limits=limits,
+        progressive=progressive,
+        pins=pins,
+    )
 
 
 def _limiter(plan: Plan, given: Mapping[str, int | float | None], federation: Federation) -> Limiter | None:

@@ -99,9 +99,14 @@ def parts(item: Item) -> Parts:
 
     parts({"name": "add", "description": "adds"})  # {"description": "sha256:90a3…"}
     """
-    own = {member: digest(item[member]) for member in sorted(item.keys() & _OWN)}
+    return {part: digest(value) for part, value in contents(item).items()}
+
+
+def contents(item: Item) -> dict[str, object]:
+    """What each part of a definition says."""
+    own = {member: item[member] for member in sorted(item.keys() & _OWN)}
     others = {member: value for member, value in item.items() if member not in _OWN | _LEFT_OUT}
-    return {**own, OTHER: digest(others)} if others else own
+    return {**own, OTHER: others} if others else own
 
 
 def differing(before: Parts, after: Parts) -> tuple[str, ...]:
