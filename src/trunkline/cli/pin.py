@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     report = _Report(Console(highlight=False, soft_wrap=True))
     report.all(found, before or {}, pins)
     path = lock_path(arguments.file)
+    if before is None and not pins:
+        raise ConfigError(f"{path} is not written: no server could be asked")
     complete = all(seen.pins is not None for seen in found.seen.values())
     if pins == before:
         report.end(f"{path} holds{'' if complete else ', as far as could be asked'}", pins)
