@@ -97,6 +97,27 @@ async def test_what_is_approved_anew_is_there_without_a_restart(file):
         assert federation.statuses()[1].refused == ()
 
 
+async def test_a_tool_that_is_gone_is_not_called_by_who_still_knows_it(file):
+    async with beside(stateful("shifts", file)) as (federation, caller):
+        pin(federation, "shifts", pinning())
+        await until_tools(caller, 3)
+        file.write_text("gone")
+        await caller.call("shifts__tell")
+        with pytest.raises(InvalidParams, match="Unknown tool"):
+            await caller.call("shifts__echo")
+    assert calls(file) == ["tell gone"]
+
+
+async def test_an_endpoint_does_not_miss_a_tool_that_is_refused(file):
+    file.write_text(EVIL)
+    async with beside(stateful("shifts", file)) as (federation, _):
+        pin(federation, "shifts", pinning())
+        endpoint = Endpoint(federation, Selection(tools=("shifts__echo", "shifts__nothing")))
+        await until(lambda: federation.statuses()[1].tools == 1 and federation.statuses()[0].tools == 1)
+        assert endpoint.problems() == ["there is no tool 'shifts__nothing'"]
+        assert endpoint.count("tools") == 0
+
+
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-06-18"])
 async def test_no_way_leads_to_a_refused_tool(file, revision):
     file.write_text(EVIL)

@@ -1,5 +1,6 @@
 """Pins as values: what has the same digest, what has not, and what each mode refuses for it."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from tests.gateway.callers import until
 from trunkline.gateway.listing import listed
 from trunkline.gateway.pins import Pinning, canonical, differing, digest, parts, pins_of
+from trunkline.gateway.shelf import Shelf
 from trunkline.protocol import json as wire
 
 TOOL = {"name": "echo", "description": "adds", "inputSchema": {"type": "object"}}
@@ -113,3 +116,38 @@ def test_of_two_tools_with_one_name_the_first_is_held_to_the_pin():
         assert [item["description"] for item in share.items] == [first]
         found = Pinning("strict", pins_of(None, [TOOL])).refused({"echo": parts(share.items[0])})
         assert list(found) == refused
+
+
+async def test_a_list_that_was_asked_for_before_a_change_says_nothing_after_it():
+    asked, answers = [], [asyncio.Event(), asyncio.Event()]
+
+    async def ask(method, params):
+        asked.append(method)
+        description = ("adds", "steals")[len(asked) - 1]
+        await answers[len(asked) - 1].wait()
+        return {"tools": [{**TOOL, "description": description}]}
+
+    shelf = Shelf("up", ask, None, lambda kind: None)
+    shelf.pin(Pinning("strict", pins_of(None, [TOOL])))
+    settling = asyncio.create_task(shelf.settle("tools", 10))
+    await until(lambda: len(asked) == 1)
+    shelf.expire("tools")
+    answers[0].set()
+    await until(lambda: len(asked) == 2)
+    assert not settling.done()
+    answers[1].set()
+    assert await settling
+    assert shelf.lists["tools"].refused == {"echo": ("description",)}
+
+
+async def test_a_list_that_changes_without_end_is_not_asked_for_without_end():
+    asked = []
+
+    async def ask(method, params):
+        asked.append(method)
+        shelf.expire("tools")
+        return {"tools": [TOOL]}
+
+    shelf = Shelf("up", ask, None, lambda kind: None)
+    assert not await shelf.settle("tools", 0.5)
+    assert len(asked) < 10

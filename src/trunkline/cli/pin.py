@@ -26,13 +26,6 @@ from trunkline.gateway.pins import contents, words
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import Input
 
-_LINES = 30
-_WIDTH = 500
-"""Of each part so many lines, and of each line so many characters, are shown."""
-
-_READ = ("title", "description")
-"""What is shown of a tool that is new: what a model goes by."""
-
 _LEFT_OUT = 5
 """Tools that cannot be used, of one server, that are told."""
 
@@ -84,6 +77,8 @@ def _waiting() -> Iterator[tuple[Ask, Tell]]:
 
 
 class _Report:
+    """Nothing of it is cut short, however long: what is not seen is approved all the same."""
+
     def __init__(self, console: Console) -> None:
         self._console = console
 
@@ -116,7 +111,8 @@ class _Report:
             self._text("instructions", seen.instructions)
         for tool in found.new:
             self._line(f"  + {distinct(tool)} new", "green")
-            self._parts(seen.tools[tool], [part for part in _READ if part in seen.tools[tool]])
+            for part, value in contents(seen.tools[tool]).items():
+                self._text(words([part]), value if isinstance(value, str) else json.encode(value).decode())
         for tool, parts in found.changed.items():
             self._line(f"  ~ {distinct(tool)} {words(parts)} changed", "yellow")
             self._parts(seen.tools[tool], parts)
@@ -131,21 +127,12 @@ class _Report:
     def _text(self, title: str, value: object) -> None:
         """What a part says now; what it said before is not kept anywhere."""
         if value is None:
-            if title:
-                self._line(
-                    f"      {title}: (see `trunkline tools FILE --json`)"
-                    if title == "other members"
-                    else f"      {title}: (gone)"
-                )
+            self._line(f"      {title}: there is none any more", "dim")
             return
         text = value if isinstance(value, str) else json.format(json.encode(value), indent=2).decode()
-        lines = text.split("\n")
         self._line(f"      {title}:", "dim")
-        for line in lines[:_LINES]:
-            more = f" … {len(line) - _WIDTH} more characters" if len(line) > _WIDTH else ""
-            self._line(f"        {plain(line[:_WIDTH])}{more}")
-        if len(lines) > _LINES:
-            self._line(f"        … {len(lines) - _LINES} more lines", "dim")
+        for line in text.split("\n"):
+            self._line(f"        {plain(line)}")
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style=style))

@@ -14,9 +14,8 @@ def plain(text: str) -> str:
 
 
 def distinct(name: str) -> str:
-    """A name of someone else, cut, and spelled out where its letters may be taken for others.
+    """A name of someone else, spelled out where its letters may be taken for others.
 
     distinct("\u0430dd")  # "\u0430dd (\\u0430dd)"
     """
-    cut = name[:100]
-    return plain(cut) if cut.isascii() else f"{plain(cut)} ({ascii(cut)[1:-1]})"
+    return plain(name) if name.isascii() else f"{plain(name)} ({ascii(name)[1:-1]})"

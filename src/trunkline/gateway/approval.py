@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from trunkline.gateway.catalog import unknown
 from trunkline.gateway.definitions import withheld
 from trunkline.gateway.failures import refused, unavailable
+from trunkline.gateway.listing import Listed
 from trunkline.gateway.pins import OFF, Pinning
 from trunkline.gateway.shelf import Shelf
 
+_NOTHING = Listed()
 _log = logging.getLogger("trunkline.gateway")
 
 
@@ -28,7 +30,7 @@ class Approval:
         within: seconds a call waits for a list that tells whether its tool is what was pinned.
     """
 
-    __slots__ = ("_instructions", "_pinning", "_shelf", "_upstream", "_withheld", "_within")
+    __slots__ = ("_instructions", "_pinning", "_said", "_shelf", "_upstream", "_withheld", "_within")
 
     def __init__(self, upstream: str, shelf: Shelf, within: float) -> None:
         self._upstream = upstream
@@ -37,6 +39,7 @@ class Approval:
         self._pinning = OFF
         self._instructions: str | None = None
         self._withheld = ""
+        self._said: tuple[Listed, tuple[str, ...]] = (_NOTHING, ())
 
     @property
     def instructions(self) -> str | None:
@@ -46,9 +49,10 @@ class Approval:
     @property
     def refused(self) -> tuple[str, ...]:
         """A line for each thing that is not shown."""
-        share = self._shelf.lists.get("tools")
-        tools = withheld(share) if share is not None else ()
-        return (self._withheld, *tools) if self._withheld else tools
+        share = self._shelf.lists.get("tools", _NOTHING)
+        if share is not self._said[0]:
+            self._said = (share, withheld(share))
+        return (self._withheld, *self._said[1]) if self._withheld else self._said[1]
 
     def pin(self, pinning: Pinning) -> None:
         """Hold it to these pins from now on: what it says now, and what it will say."""
