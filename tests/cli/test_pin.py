@@ -170,3 +170,19 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
     path.with_suffix(".lock").write_text(LOCK.replace("24e5", "24e6"))
     listed = run("tools", str(path), "--json")
     assert [tool["name"] for tool in json.loads(listed.stdout)] == ["scratch__forecast"]
+
+
+def test_instructions_are_pinned_and_a_server_needs_no_tools(tmp_path: Path) -> None:
+    prompt = "@server.prompt\ndef a() -> str:\n    return ''\n"
+    code = "from trunkline import Server\nserver = Server('guide', instructions='{}')\n" + prompt
+    server, path = tmp_path / "guide.py", tmp_path / "mcp.json"
+    entry = {"command": TRUNKLINE, "args": ["up", "--stdio", "--log-level", "error", str(server)]}
+    path.write_text(json.dumps({"mcpServers": {"guide": entry}}))
+
+    server.write_text(code.format("Ask first."))
+    assert "  + instructions new\n      instructions:\n        Ask first.\n" in run("pin", str(path)).stdout
+    server.write_text(code.format("Ask nobody."))
+    checked = run("pin", "--check", str(path))
+
+    assert checked.returncode == 1
+    assert "  ~ instructions changed\n      instructions:\n        Ask nobody.\n" in checked.stdout

@@ -201,9 +201,12 @@ class Upstream:
     async def defined(self) -> tuple[str | None, Listed]:
         """What can be pinned of it now: its instructions and tools. Raises `UpstreamUnavailable`."""
         await self._supervised.ready(_backoff(self.entry).start)
+        instructions = self._peer.instructions if self._peer is not None else None
+        if not self._offers("tools"):
+            return instructions, Listed()
         if not await self.shelf.settle("tools", self._limits.listing):
             raise unavailable(self.name, f"did not tell its tools: {self.shelf.error or 'no answer'}", retry=True)
-        return self._peer.instructions if self._peer is not None else None, self.shelf.lists["tools"]
+        return instructions, self.shelf.lists["tools"]
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
