@@ -285,7 +285,7 @@ async def test_what_is_pinned_anew_takes_effect_and_a_bad_lock_file_changes_noth
         with pytest.raises(ToolRefused, match=r"its .*input schema.* changed since"):
             await who(caller, "a")
 
-        file.write("a=first", more="pins: off")
+        file.write("a=first pins: off", more="pins: strict")
         await until(lambda: not gateway.statuses()[0].refused)
         assert await who(caller, "a") == before
 

@@ -176,7 +176,8 @@ def test_instructions_are_pinned_and_a_server_needs_no_tools(tmp_path: Path) -> 
     prompt = "@server.prompt\ndef a() -> str:\n    return ''\n"
     code = "from trunkline import Server\nserver = Server('guide', instructions='{}')\n" + prompt
     server, path = tmp_path / "guide.py", tmp_path / "mcp.json"
-    entry = {"command": TRUNKLINE, "args": ["up", "--stdio", "--log-level", "error", str(server)]}
+    arguments = ["up", "--stdio", "--log-level", "error", str(server)]
+    entry = {"command": TRUNKLINE, "args": arguments, "trunkline": {"pins": "strict"}}
     path.write_text(json.dumps({"mcpServers": {"guide": entry}}))
 
     server.write_text(code.format("Ask first."))
