@@ -24,6 +24,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── StorageUnavailable     -31006  503   the database cannot be reached; retrying later helps
     │   ├── ReplicaLost            -31007  200   the replica that answered a call is gone
     │   ├── Interrupted            -31008  200   the server stopped while it answered
+    │   ├── ToolRefused            -31009  200   a tool is not what was pinned of it
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
@@ -34,7 +35,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   └── MessageTooLong         one incoming message was dropped; the connection lives on
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31008 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31009 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -283,6 +284,14 @@ class Interrupted(ProtocolError):
             f"{method} was interrupted: the server is stopping. It may have run in part: send it again if that is safe",
             {"dev.trunkline/retry": True},
         )
+
+
+class ToolRefused(ProtocolError):
+    """A tool is not what was pinned of it."""
+
+    code = -31009
+    status = 200
+    name = "tool_refused"
 
 
 class RemoteError(ProtocolError):

@@ -11,9 +11,11 @@ import pytest
 
 from tests.gateway.callers import Caller, descendants, until
 from trunkline.assembly.gateway import Gateway, read_gateway
+from trunkline.assembly.lockfile import lock_path, write_lock
 from trunkline.assembly.plan import Remembered
 from trunkline.assembly.reloading import Reloader, reloading
-from trunkline.errors import ProtocolError
+from trunkline.errors import ProtocolError, ToolRefused
+from trunkline.gateway.pins import ServerPins, digest, pins_of
 
 STAGE = Path(__file__).with_name("stage_reload.py")
 
@@ -253,3 +255,47 @@ async def test_an_answer_is_kept_and_nobody_is_asked_again(tmp_path: Path) -> No
     await reloader.reload()
     assert "the input 'y' is new" in gateway.fault
     assert asked == ["x"]
+
+
+async def test_what_is_pinned_anew_takes_effect_and_a_bad_lock_file_changes_nothing(file: File) -> None:
+    configuration = str(file.path)
+    write_lock({"a": ServerPins()}, configuration)
+    file.write("a=first", more="pins: strict")
+    async with running(file) as (gateway, caller):
+        instructions, share = await gateway.federation.defined("a")
+        assert await caller.tools() == []
+        with pytest.raises(ToolRefused, match="tool 'who' of upstream a is refused: it is not pinned"):
+            await who(caller, "a")
+
+        write_lock({"a": pins_of(instructions, share.items)}, configuration)
+        await until(lambda: not gateway.statuses()[0].refused)
+        before = await who(caller, "a")
+
+        for bad in ("<<<<<<< HEAD", '{"version": 1, "servers": {"a": {"tols": {}}}}', None):
+            lock = lock_path(configuration)
+            lock.unlink() if bad is None else lock.write_text(bad)
+            said = "there is no such file" if bad is None else str(lock)
+            await until(lambda said=said: said in gateway.fault)
+            assert (gateway.statuses()[-1].name, gateway.statuses()[-1].state) == ("(configuration)", "failed")
+            assert await who(caller, "a") == before
+
+        other = ServerPins(None, {"who": {"description": digest("approved")}})
+        write_lock({"a": other}, configuration)
+        await until(lambda: gateway.fault == "" and bool(gateway.statuses()[0].refused))
+        with pytest.raises(ToolRefused, match=r"its .*input schema.* changed since"):
+            await who(caller, "a")
+
+        file.write("a=first pins: off", more="pins: strict")
+        await until(lambda: not gateway.statuses()[0].refused)
+        assert await who(caller, "a") == before
+
+
+async def test_an_option_holds_whatever_the_file_says_later(file: File) -> None:
+    write_lock({}, str(file.path))
+    file.write("a=first", "b=second pins: off")
+    remembered = Remembered(None)
+    gateway = read_gateway(str(file.path), remembered=remembered, pins="strict")
+    reloader = Reloader(gateway, os.environ, remembered)
+    file.write("a=first", "b=second pins: off", "c=third", more="pins: changed")
+    await reloader.reload()
+    assert {name: one.mode for name, one in gateway.plan.pins.items()} == {"a": "strict", "b": "off", "c": "strict"}

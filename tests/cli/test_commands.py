@@ -104,7 +104,7 @@ def test_the_module_is_the_command() -> None:
     assert shown.stdout == run("--version").stdout
 
 
-@pytest.mark.parametrize("command", ["up", "tools", "call", "read", "prompt", "resources", "prompts"])
+@pytest.mark.parametrize("command", ["up", "pin", "tools", "call", "read", "prompt", "resources", "prompts"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     assert f"examples:\n  trunkline {command}" in run(command, "--help").stdout
 

@@ -85,14 +85,19 @@ def test_a_command_may_be_a_list() -> None:
     assert one(command=["npx", "-y", "x"], args=["z"]) == Entry("s", "stdio", "npx", ("-y", "x", "z"))
 
 
-def test_our_own_member_says_how_processes_are_shared() -> None:
-    entry = one(command="x", trunkline={"processes": "per-session"})
+def test_our_own_member_says_how_processes_are_shared_and_what_is_held_to_pins() -> None:
+    entry = one(command="x", trunkline={"processes": "per-session", "pins": "strict"})
 
-    assert (entry.processes, entry.extra) == ("per-session", {})
-    assert one(command="x").processes == "shared"
-    for wrong in ({"processes": "each"}, {"process": "shared"}, "per-session"):
+    assert (entry.processes, entry.pins, entry.extra) == ("per-session", "strict", {})
+    assert (one(command="x").processes, one(command="x").pins) == ("shared", None)
+    for wrong, said in (
+        ({"processes": "each"}, "'per-session'"),
+        ({"pins": True}, "'strict'"),
+        ({"process": "shared"}, "`processes` and `pins`"),
+        ("per-session", "`processes` and `pins`"),
+    ):
         text = json.dumps({"mcpServers": {"s": {"command": "x", "trunkline": wrong}}})
-        assert "per-session" in complaint(text)
+        assert said in complaint(text)
 
 
 def test_null_counts_as_absent_and_unknown_members_are_kept_as_they_are() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from trunkline.policy.limits import CallLimits
+from trunkline.portable.model import PinMode
 
 Seconds = Annotated[float, Meta(gt=0)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -68,6 +69,10 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             examples=["replace"],
         ),
     ] = "error"
+    pins: Annotated[
+        PinMode | None,
+        Meta(description="As the gateway's `pins`, for this server. Left out: as there.", examples=["off"]),
+    ] = None
     startup_timeout: Annotated[
         Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
     ] = None
@@ -217,6 +222,13 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(description="Configuration files of clients whose servers come first.", examples=[["mcp.json"]]),
     ] = ()
     servers: Annotated[dict[str, ServerSettings], Meta(description="The servers behind the gateway, by name.")] = {}
+    pins: Annotated[
+        PinMode,
+        Meta(
+            description="Tools to refuse, by the lock file: `changed` ones, or all that are not pinned too (`strict`).",
+            examples=["strict"],
+        ),
+    ] = "off"
     endpoints: Annotated[
         dict[str, EndpointSettings], Meta(description="Selections of the gateway under paths of their own, by name.")
     ] = {}

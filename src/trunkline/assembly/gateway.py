@@ -26,7 +26,7 @@ from trunkline.engine.sealed import Keys
 from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
-from trunkline.portable.model import Problem
+from trunkline.portable.model import PinMode, Problem
 from trunkline.runtime.application import Application
 
 _log = logging.getLogger("trunkline.configuration")
@@ -49,6 +49,7 @@ class Gateway:
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
+        pins: what the command line says of them, if anything.
 
     Parameters:
         plan: what to make.
@@ -56,6 +57,7 @@ class Gateway:
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
         sharing: goes before what the configuration says.
+        pins: goes before the configuration's `pins`, now and later; the plan was made with it.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Gateway:
         limits: Mapping[str, int | float | None] | None = None,
         progressive: bool = False,
         sharing: Sharing | None = None,
+        pins: PinMode | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
         self.fault = ""
         self.pending = ""
+        self.pins = pins
         self._listen = plan.settings.listen
         self._limits = plan.settings.limits
         self._planned = plan.sharing
@@ -79,8 +83,7 @@ class Gateway:
         self._authenticator = authenticator
         self._call_timeout = call_timeout
         self._shared = shared_by(self.sharing)
-        info = {"name": "trunkline", "version": version("trunkline")}
-        self.federation = Federation(plan.entries, info=info, shared=self._shared)
+        self.federation = Federation(plan.entries, info=own_info(), pins=plan.pins, shared=self._shared)
         self.limiter = _limiter(plan, limits or {}, self.federation)
         self._keys = key_ring(self.sharing) or Keys()
         interceptors = (self.limiter,) if self.limiter else ()
@@ -139,7 +142,7 @@ class Gateway:
         """Become what a plan says, in one step and without dropping a call. Raises `ConfigError`, changing nothing."""
         before = {entry.name: entry for entry in self.plan.entries}
         after = {entry.name: entry for entry in plan.entries}
-        self.federation.replace(plan.entries)
+        self.federation.replace(plan.entries, plan.pins)
         self.plan = plan
         self.application.authenticator = self._authenticator or plan.tokens
         self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
@@ -183,6 +186,11 @@ class Gateway:
         return None
 
 
+def own_info() -> dict[str, object]:
+    """The gateway's `Implementation` record: what clients and servers are told of it."""
+    return {"name": "trunkline", "version": version("trunkline")}
+
+
 def read_gateway(
     path: str,
     *,
@@ -194,6 +202,7 @@ def read_gateway(
     limits: Mapping[str, int | float | None] | None = None,
     progressive: bool = False,
     sharing: Sharing | None = None,
+    pins: PinMode | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -204,12 +213,13 @@ def read_gateway(
         limits: values of `CallLimits` that go before the file's; None leaves those.
         progressive: tools are found by search instead of being listed.
         sharing: storage and keys that go before the file's.
+        pins: goes before the file's `pins`; what a server says for itself holds all the same.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
     Raises `ConfigError` when the file cannot be used at all; a server that cannot is among `problems`.
     """
-    plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask))
+    plan = make_plan(path, os.environ if environment is None else environment, remembered or Remembered(ask), pins)
     return Gateway(
         plan,
         authenticator=authenticator,
@@ -217,6 +227,7 @@ def read_gateway(
         limits=limits,
         progressive=progressive,
         sharing=sharing,
+        pins=pins,
     )
 
 

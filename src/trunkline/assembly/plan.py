@@ -5,16 +5,18 @@ What may live here: that step. What may not: files' contents (`settings.py`), th
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trunkline.assembly.lockfile import lock_path, read_lock
 from trunkline.assembly.settings import Settings, Source, read_settings
 from trunkline.assembly.sharing import Sharing
 from trunkline.auth.static import StaticTokens, TokenRecord
 from trunkline.errors import ConfigError
+from trunkline.gateway.pins import Pinning
 from trunkline.portable.interpolate import Answers, Ask, expand, resolve
-from trunkline.portable.model import Entry, Input, Problem
+from trunkline.portable.model import Entry, Input, PinMode, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Plan:
         problems: servers that cannot be used, and why.
         tokens: who may call; None when the file does not say.
         sharing: what the file says of it, with references filled in.
+        pins: how each server that runs is held to what was pinned of it.
         files: everything the plan was made of; it is out of date when one of them changes.
     """
 
@@ -35,6 +38,7 @@ class Plan:
     problems: tuple[Problem, ...]
     tokens: StaticTokens | None
     sharing: Sharing
+    pins: Mapping[str, Pinning]
     files: frozenset[Path]
 
 
@@ -73,18 +77,23 @@ class Remembered:
         return Answers(source.inputs, answer)
 
 
-def make_plan(path: str, environment: Mapping[str, str], remembered: Remembered) -> Plan:
+def make_plan(path: str, environment: Mapping[str, str], remembered: Remembered, pins: PinMode | None = None) -> Plan:
     """Read a configuration and fill in its references; nothing is started.
+
+    Parameters:
+        pins: goes before the `pins` of the whole configuration; a server's own hold all the same.
 
     Raises `ConfigError` when it cannot be used at all; a server that cannot is among the plan's `problems`.
     """
     settings = read_settings(path)
     if settings.faults:
         raise ConfigError("\n".join(settings.faults))
-    return fill_in(settings, environment, remembered)
+    return fill_in(settings, environment, remembered, pins)
 
 
-def fill_in(settings: Settings, environment: Mapping[str, str], remembered: Remembered) -> Plan:
+def fill_in(
+    settings: Settings, environment: Mapping[str, str], remembered: Remembered, pins: PinMode | None = None
+) -> Plan:
     """The plan of settings without faults; see `make_plan`."""
     files = {Path(settings.path), *settings.includes}
     entries: list[Entry] = []
@@ -102,7 +111,25 @@ def fill_in(settings: Settings, environment: Mapping[str, str], remembered: Reme
         raise ConfigError(f"{settings.path} names no server")
     tokens = _tokens(settings, environment, files, [problem.message for problem in problems])
     sharing = _sharing(settings, environment, files)
-    return Plan(settings, tuple(entries), tuple(problems), tokens, sharing, frozenset(files))
+    pinned = _pinned(settings, entries, pins)
+    if any(one.mode != "off" for one in pinned.values()):
+        files.add(lock_path(settings.path))
+    return Plan(settings, tuple(entries), tuple(problems), tokens, sharing, pinned, frozenset(files))
+
+
+def _pinned(settings: Settings, entries: Iterable[Entry], given: PinMode | None) -> dict[str, Pinning]:
+    """How each server is held to its pins. Raises `ConfigError` when it is to be, and there are none that can be read.
+
+    A lock file that is gone is a mistake, not the end of the rule: whoever can delete it could lift it otherwise.
+    """
+    modes = {entry.name: entry.pins or given or settings.pins for entry in entries if not entry.disabled}
+    if all(mode == "off" for mode in modes.values()):
+        return {}
+    lock = read_lock(settings.path)
+    if lock is None:
+        path = lock_path(settings.path)
+        raise ConfigError(f"{path}: there is no such file, and `pins` need it: run `trunkline pin {settings.path}`")
+    return {name: Pinning(mode, lock.get(name)) for name, mode in modes.items()}
 
 
 def _where(settings: Settings, entry: Entry, source: Source) -> str:

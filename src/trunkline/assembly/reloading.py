@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 from trunkline.assembly.gateway import Gateway
+from trunkline.assembly.lockfile import lock_path
 from trunkline.assembly.plan import Plan, Remembered, fill_in
 from trunkline.assembly.serving import guard_of
 from trunkline.assembly.settings import read_settings
@@ -86,14 +87,15 @@ class Reloader:
 
     def _read(self) -> Plan | None:
         """The plan of what the files say now; None when they changed meanwhile."""
-        files = {Path(self._path)}
+        # The lock file is looked at although nothing may be pinned: one that is bad or gone may be good again later.
+        files = {Path(self._path), lock_path(self._path)}
         first = Watch(files)
         self._watch = first
         settings = read_settings(self._path)
         self._watch = first = Watch({*files, *settings.includes})
         if settings.faults:
             raise ConfigError("\n".join(settings.faults))
-        plan = fill_in(settings, self._environment, self._remembered)
+        plan = fill_in(settings, self._environment, self._remembered, self._gateway.pins)
         self._watch = Watch(plan.files)
         return None if first.changed() else plan
 

@@ -27,7 +27,7 @@ from trunkline.errors import ConfigError
 from trunkline.policy.limits import CallLimits
 from trunkline.portable.entry import Dialect, read_entry
 from trunkline.portable.jsonc import Parsed, Trail
-from trunkline.portable.model import Entry, Input, Problem
+from trunkline.portable.model import Entry, Input, PinMode, Problem
 from trunkline.portable.place import Place, server
 from trunkline.portable.read import read_document
 
@@ -62,7 +62,7 @@ class Settings:
         path: the file.
         native: it is a `trunkline.yaml`, where any mistake makes the whole file unusable.
         servers: each with the file it stands in, in the order lists follow.
-        listen, tokens, limits, endpoints, sharing: as in the file, or their defaults.
+        listen, tokens, limits, endpoints, sharing, pins: as in the file, or their defaults.
         lines: where in a native file each value stands.
         faults: what makes the whole file unusable.
         problems: servers that were left out.
@@ -81,6 +81,7 @@ class Settings:
     limits: CallLimits = field(default_factory=CallLimits)
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
     sharing: Sharing = field(default_factory=Sharing)
+    pins: PinMode = "off"
 
 
 def is_native(path: str) -> bool:
@@ -144,6 +145,7 @@ class _Native:
             read.limits,
             read.endpoints,
             sharing,
+            read.pins,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:
@@ -226,7 +228,11 @@ def _spelled(settings: ServerSettings) -> dict[str, object]:
         "startup_timeout_sec": settings.startup_timeout,
         "tool_timeout_sec": settings.request_timeout,
         "title": settings.title,
-        "trunkline": {"processes": settings.processes, "lost_process": settings.lost_process},
+        "trunkline": {
+            "processes": settings.processes,
+            "lost_process": settings.lost_process,
+            "pins": settings.pins,
+        },
         "description": settings.description,
     }
     return raw

@@ -76,6 +76,7 @@ class _Rows:
             yield Row(f"include[{index}]", str(path), self._native("include", index))
         for entry, source in self._settings.servers:
             yield from self._server(entry, source)
+        yield Row("pins", self._settings.pins, self._native("pins"))
         for name, endpoint in self._settings.endpoints.items():
             yield from self._endpoint(name, endpoint)
         for name in Listen.__struct_fields__:
@@ -104,7 +105,8 @@ class _Rows:
                 for member, text in value.items():
                     yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, name, member))
             else:
-                yield Row(key, _shown(name, value), self._origin(entry, source, name))
+                shown = self._settings.pins if name == "pins" and value is None else _shown(name, value)
+                yield Row(key, shown, self._origin(entry, source, name))
 
     def _endpoint(self, name: str, endpoint: EndpointSettings) -> Iterator[Row]:
         above = ("endpoints", name)

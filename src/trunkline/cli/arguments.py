@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   trunkline up mcp.json                       one endpoint over every server in the file
   trunkline up --stdio mcp.json               the same for a client that only launches commands
   trunkline up server.py                      serve a trunkline Server
+  trunkline pin mcp.json                      approve what the tools of its servers say today
   trunkline tools http://127.0.0.1:8808/mcp   what it offers
   trunkline call http://127.0.0.1:8808/mcp time__get_current_time timezone=Europe/Paris
 
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _call(commands)
     _read(commands)
     _prompt(commands)
+    _pin(commands)
     _config(commands)
     for name, what in (("resources", "list resources and resource templates"), ("prompts", "list prompts")):
         listing = _command(commands, name, what, "listing", f"trunkline {name} {_HERE}")
@@ -68,6 +70,11 @@ def _up(commands: "Commands") -> None:
     up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8808)")
     up.add_argument("--path", help="path of the endpoint (default: /mcp)")
     up.add_argument("--progressive", action="store_true", help="list find_tools and call_tool in place of all tools")
+    up.add_argument(
+        "--pins",
+        choices=("off", "changed", "strict"),
+        help="refuse tools that changed since `trunkline pin`, or all that are not pinned too (strict)",
+    )
     up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
     up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
     up.add_argument(
@@ -164,6 +171,22 @@ def _prompt(commands: "Commands") -> None:
     prompt.add_argument("name", help="the prompt's name")
     _arguments(prompt)
     prompt.set_defaults(what="prompt", no_input=False)
+
+
+def _pin(commands: "Commands") -> None:
+    pin = _command(
+        commands,
+        "pin",
+        "approve what the tools of a configuration's servers say now, in the lock file beside it",
+        "pin",
+        "trunkline pin mcp.json                    look at what is new or changed, and write mcp.lock",
+        "trunkline pin trunkline.yaml time search  these servers alone",
+        "trunkline pin --check trunkline.yaml      write nothing; exit code 1 when something differs",
+        "trunkline up --pins strict mcp.json       refuse whatever is not as it was pinned",
+    )
+    pin.add_argument("file", help="trunkline.yaml, or mcp.json of any client")
+    pin.add_argument("servers", nargs="*", metavar="SERVER", help="pin these servers and leave the others as they are")
+    pin.add_argument("--check", action="store_true", help="write nothing; exit code 1 when anything is not as pinned")
 
 
 def _config(commands: "Commands") -> None:

@@ -1,6 +1,6 @@
 """Questions of a server, asked on the terminal.
 
-What it is for: elicitation, sampling and roots while `trunkline call` runs.
+What it is for: elicitation, sampling and roots while `trunkline call` runs; inputs of a configuration.
 What may live here: prompts and reading answers. What may not: how they travel.
 """
 
@@ -17,6 +17,7 @@ from rich.prompt import Confirm, Prompt
 from trunkline.client.inputs import ElicitAnswer, ElicitRequest, SampleRequest
 from trunkline.client.results import plain
 from trunkline.errors import ConfigError
+from trunkline.portable.model import Input
 
 JSONObject = dict[str, object]
 T = TypeVar("T")
@@ -134,3 +135,22 @@ def _typed(text: str, schema: Mapping[str, object], choices: list[str]) -> objec
 
 def _text(default: object) -> str:
     return ", ".join(str(part) for part in default) if isinstance(default, list) else str(default)
+
+
+def ask_input(wanted: Input, console: Console) -> str:
+    """Ask for one `${input:…}` of the configuration."""
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"The configuration asks for {wanted.id!r} ({wanted.description or 'no description'}) and there is no "
+            f"terminal to ask on; give it a default, or use ${{env:NAME}} instead"
+        )
+    choices = list(wanted.options) or None
+    answer = Prompt.ask(
+        wanted.description or wanted.id,
+        console=console,
+        password=wanted.password,
+        choices=choices,
+        default=wanted.default,
+        show_default=not wanted.password,
+    )
+    return answer or ""

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from trunkline.assembly.explaining import explain
+from trunkline.cli.plain import plain
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,7 +20,7 @@ def _check(path: str) -> int:
 
     problems = check(path, os.environ)
     for problem in problems:
-        print(_plain(problem))
+        print(plain(problem))
     if not problems:
         print(f"{path}: no problem found")
     return 2 if problems else 0
@@ -28,13 +29,8 @@ def _check(path: str) -> int:
 def _show(path: str) -> int:
     from trunkline.assembly.showing import show
 
-    rows = [(_plain(row.key), _plain(row.value), _plain(row.origin)) for row in show(path)]
+    rows = [(plain(row.key), plain(row.value), plain(row.origin)) for row in show(path)]
     key, value = (max(len(row[column]) for row in rows) for column in (0, 1))
     for row in rows:
         print(f"{row[0]:{key}}  {row[1]:{min(value, 50)}}  {row[2]}")
     return 0
-
-
-def _plain(text: str) -> str:
-    """A text of the file without characters a terminal would obey."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -54,7 +54,7 @@ def upstream_table(statuses: Sequence["UpstreamStatus"]) -> Table:
             status.revision or "",
             _state(status),
             "" if status.tools is None else str(status.tools),
-            Text(printable(status.error or _changed(status)), style="red" if status.state != "ready" else "dim"),
+            Text(printable(_said(status)), style="red" if status.state != "ready" or status.refused else "dim"),
         )
     return table
 
@@ -71,6 +71,12 @@ def endpoint_table(endpoints: Sequence["EndpointStatus"], base: str) -> Table:
         problems = Text(printable("; ".join(one.problems)), style="red")
         table.add_row(escape(one.name), Text(base + one.path, style="cyan"), count, problems)
     return table
+
+
+def _said(status: "UpstreamStatus") -> str:
+    """What of it is refused, what went wrong; where neither, what changed."""
+    refused = f"{len(status.refused)} refused: {status.refused[0]}" if status.refused else ""
+    return " | ".join(filter(None, [refused, status.error])) or _changed(status)
 
 
 def _changed(status: "UpstreamStatus") -> str:

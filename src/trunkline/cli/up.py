@@ -4,13 +4,11 @@ import argparse
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from rich.console import Console
-from rich.prompt import Prompt
 
 from trunkline.assembly import logs
 from trunkline.assembly.configuration import Listen
@@ -19,11 +17,11 @@ from trunkline.assembly.serving import run as run_loop
 from trunkline.assembly.sharing import Sharing, key_ring
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli import table
+from trunkline.cli.asking import ask_input
 from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
     from trunkline.engine.doors import Authenticator
-    from trunkline.portable.model import Input
     from trunkline.runtime.application import Application
     from trunkline.transports.draining import HTTPServer
     from trunkline.transports.http import HTTPTransport
@@ -48,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.pins not in (None, "off"):
+        raise ConfigError("--pins is for the servers of a configuration; this is a server itself")
     server = load_server(arguments.target)
     server.engine.observer = server.engine.observer or logs.CallLog()
     server.engine.keys = key_ring(_sharing(arguments)) or server.engine.keys
@@ -73,13 +73,14 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     from trunkline.assembly.reloading import Reloader, reloading
     from trunkline.transports.http import HTTPTransport
 
-    remembered = Remembered(lambda wanted: _ask(wanted, console))
+    remembered = Remembered(lambda wanted: ask_input(wanted, console))
     gateway: Gateway = read_gateway(
         arguments.target,
         authenticator=_authenticator(arguments),
         call_timeout=arguments.call_timeout,
         remembered=remembered,
         progressive=arguments.progressive,
+        pins=arguments.pins,
         limits={
             "concurrent_per_caller": arguments.max_concurrent_per_caller,
             "concurrent_per_server": arguments.max_concurrent_per_server,
@@ -172,22 +173,3 @@ def _warn_if_open(console: Console, listen: Listen, application: "Application") 
             f"[bold red]Nobody signs in: anyone who can reach {listen.host} can use every tool here.[/bold red]",
             soft_wrap=True,
         )
-
-
-def _ask(wanted: "Input", console: Console) -> str:
-    """Ask for one `${input:…}` of the configuration."""
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"The configuration asks for {wanted.id!r} ({wanted.description or 'no description'}) and there is no "
-            f"terminal to ask on; give it a default, or use ${{env:NAME}} instead"
-        )
-    choices = list(wanted.options) or None
-    answer = Prompt.ask(
-        wanted.description or wanted.id,
-        console=console,
-        password=wanted.password,
-        choices=choices,
-        default=wanted.default,
-        show_default=not wanted.password,
-    )
-    return answer or ""

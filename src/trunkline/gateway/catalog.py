@@ -66,6 +66,7 @@ class Catalog:
         self._labels = {part.label: part.upstream for part in parts if part.label is not None}
         self._label_of = {part.upstream: part.label for part in parts}
         self._items: dict[Kind, list[Item]] = {kind: [] for kind in KINDS}
+        self._refused: list[Item] = []
         self._routes: dict[Kind, dict[str, Route]] = {kind: {} for kind in KINDS}
         self._headers: dict[str, tuple[HeaderParam, ...]] = {}
         self._templates: list[tuple[uris.Template, Route]] = []
@@ -132,6 +133,10 @@ class Catalog:
         """Everything of a kind that lists show, under the names clients know."""
         return self._items[kind]
 
+    def refused(self) -> Sequence[Item]:
+        """The tools that are there and not shown, since they are not what was pinned."""
+        return self._refused
+
     def page(self, kind: Kind, cursor: str | None, lacking: Sequence[str] = (), stale: bool = False) -> Result:
         """The answer to a list request.
 
@@ -167,7 +172,8 @@ class Catalog:
             if kind == "tools":
                 item = rewriting.tool(item, partial(self.expose, part.upstream))
             if not part.hidden:
-                self._items[kind].append(item if seen == name else {**item, "name": seen})
+                items = self._refused if name in share.refused else self._items[kind]
+                items.append(item if seen == name else {**item, "name": seen})
             self._routes[kind][seen] = Route(part.upstream, name)
             if kind == "tools" and name in share.headers:
                 self._headers[seen] = share.headers[name]

@@ -106,11 +106,12 @@ class Endpoint:
     def problems(self) -> list[str]:
         """What the selection names and the gateway does not have; judged when all its lists are known."""
         said: list[str] = []
-        items = self._face.catalog.items
+        catalog = self._face.catalog
+        items = catalog.items
         named: tuple[Kind, ...] = ("tools", "prompts")
         for kind in named:
             if not self._lacking(kind):
-                said += self._chosen[kind].unknown(items(kind))
+                said += self._chosen[kind].unknown([*items(kind), *(catalog.refused() if kind == "tools" else ())])
         if not self._lacking("resources", "templates"):
             both = [*items("resources"), *({"uri": one["uriTemplate"]} for one in items("templates"))]
             said += self._chosen["resources"].unknown(both)

@@ -4,12 +4,26 @@ What it is for: every failure of an upstream becomes one error that names it and
 What may live here: the mapping from what went wrong to what is said. What may not: recovery.
 """
 
+from collections.abc import Sequence
+
 from trunkline import errors
-from trunkline.errors import HttpFailure, InvalidAnswer, ProtocolError, RemoteError, TransportError, UpstreamUnavailable
+from trunkline.errors import (
+    HttpFailure,
+    InvalidAnswer,
+    ProtocolError,
+    RemoteError,
+    ToolRefused,
+    TransportError,
+    UpstreamUnavailable,
+)
+from trunkline.gateway.pins import reason
 
 UPSTREAM_KEY = "dev.trunkline/upstream"
 RETRY_KEY = "dev.trunkline/retry"
 """Members of an error's `data`: the upstream's name, and whether sending the request again may help."""
+
+CHANGED_KEY = "dev.trunkline/changed"
+"""The parts of a tool's definition that are not what was pinned."""
 
 _OURS: dict[int, tuple[str, bool]] = {
     errors.ParseError.code: ("could not read our request", False),
@@ -29,6 +43,21 @@ _LEGACY_RESOURCE_NOT_FOUND = -32002
 def unavailable(upstream: str, what: str, *, retry: bool) -> UpstreamUnavailable:
     """The error "upstream NAME WHAT"."""
     return UpstreamUnavailable(f"upstream {upstream} {what}", {UPSTREAM_KEY: upstream, RETRY_KEY: retry})
+
+
+def refused(upstream: str, tool: str, parts: Sequence[str]) -> ToolRefused:
+    """For a call of a tool that is not what was pinned.
+
+    Parameters:
+        tool: the upstream's own name.
+        parts: what changed; nothing where the tool is not pinned at all.
+    """
+    why = f"its {reason(parts)} since it was pinned" if parts else "it is not pinned"
+    return ToolRefused(
+        f"tool {tool[:100]!r} of upstream {upstream} is refused: {why}. Whoever runs this gateway can look at it and "
+        "accept it with `trunkline pin`",
+        {UPSTREAM_KEY: upstream, RETRY_KEY: False, CHANGED_KEY: list(parts)},
+    )
 
 
 def from_transport(upstream: str, method: str, error: TransportError, repeatable: bool = False) -> UpstreamUnavailable:

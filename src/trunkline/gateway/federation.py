@@ -4,7 +4,7 @@ What it is for: make the upstreams once, and the providers over them.
 What may live here: ownership. What may not: requests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from trunkline.engine.context import Context
@@ -16,6 +16,8 @@ from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.face import Face
 from trunkline.gateway.failures import unavailable
 from trunkline.gateway.limits import Limits
+from trunkline.gateway.listing import Listed
+from trunkline.gateway.pins import OFF, Pinning
 from trunkline.gateway.sessions import Key
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff
@@ -35,6 +37,7 @@ class Federation(Face):
         instructions: guidance for the model.
         limits: what each upstream may cost.
         backoff: how restarts are spaced; by default it depends on the transport.
+        pins: how each server is held to what was pinned of it; those that are not named are held to nothing.
         dial: makes connections; by default over stdio, Streamable HTTP and HTTP+SSE.
         shared: what the replicas of the gateway share; by default this process is alone.
 
@@ -52,6 +55,7 @@ class Federation(Face):
         instructions: str | None = None,
         limits: Limits | None = None,
         backoff: Backoff | None = None,
+        pins: Mapping[str, Pinning] | None = None,
         dial: Dial | None = None,
         shared: Shared | None = None,
     ) -> None:
@@ -80,6 +84,7 @@ class Federation(Face):
             limits=allowed,
             dialler=dialler,
         )
+        self._pin(enabled, pins)
 
     async def start(self) -> None:
         """Begin to connect, and to answer other replicas."""
@@ -91,8 +96,8 @@ class Federation(Face):
         await self._elsewhere.stop()
         await super().stop()
 
-    def replace(self, entries: Sequence[Entry]) -> None:
-        """Have these servers from now on, in one step; a server whose entry is the same goes on untouched.
+    def replace(self, entries: Sequence[Entry], pins: Mapping[str, Pinning] | None = None) -> None:
+        """Have these servers and pins from now on, in one step; a server whose entry is the same goes on untouched.
 
         Calls in flight on a changed or removed server finish on it, for its drain time; who calls now gets the new one.
         Clients that listen are told that the lists changed. Raises `ConfigError`, changing nothing, when two servers
@@ -107,6 +112,7 @@ class Federation(Face):
                 known = self._upstreams.get(entry.name)
                 upstreams[entry.name] = known if known is not None and known.entry == entry else self._make(entry)
         self._entries = tuple(entries)
+        self._pin(upstreams.values(), pins)
         self.become(upstreams, names.labels(upstreams))
         for name, face in self._singles:
             alone = upstreams.get(name)
@@ -118,9 +124,7 @@ class Federation(Face):
         It shares the upstream with the federation, also when that is replaced; each is started and stopped for itself.
         Raises `ConfigError` when there is no such upstream.
         """
-        upstream = self._upstreams.get(name)
-        if upstream is None:
-            raise ConfigError(f"there is no enabled server named {name!r}")
+        upstream = self._named_upstream(name)
         face = Face(
             [upstream],
             {name: None},
@@ -131,6 +135,13 @@ class Federation(Face):
         )
         self._singles.append((name, face))
         return face
+
+    async def defined(self, name: str) -> tuple[str | None, Listed]:
+        """What can be pinned of an upstream, its instructions and its tools, once it is connected.
+
+        Raises `UpstreamUnavailable` when it cannot be had, `ConfigError` when there is no such upstream.
+        """
+        return await self._named_upstream(name).defined()
 
     @property
     def upstreams(self) -> tuple[str, ...]:
@@ -158,6 +169,16 @@ class Federation(Face):
         """Have a client of this replica answer what an upstream asked of another one."""
         upstream = self._upstreams.get(name)
         return None if upstream is None else await upstream.asked(key, method, params)
+
+    def _named_upstream(self, name: str) -> Upstream:
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            raise ConfigError(f"there is no enabled server named {name!r}")
+        return upstream
+
+    def _pin(self, upstreams: Iterable[Upstream], pins: Mapping[str, Pinning] | None) -> None:
+        for upstream in upstreams:
+            upstream.approval.pin((pins or {}).get(upstream.name, OFF))
 
 
 def _check_names(entries: Sequence[Entry]) -> None:

@@ -54,13 +54,15 @@ Item = dict[str, object]
 class Listed(msgspec.Struct, frozen=True):
     """One kind of list of one upstream, all its pages, as it last told it.
 
-    `ttl_ms` is None where it gave no hint; `faults` says what was left out, for the operator.
+    `ttl_ms` is None where it gave no hint; `faults` says what was left out, for the operator. `refused` are the tools
+    that are not what was pinned, with the parts that changed; they keep their names, and are neither shown nor called.
     """
 
     items: tuple[Item, ...] = ()
     ttl_ms: int | None = None
     private: bool = False
     faults: tuple[str, ...] = ()
+    refused: Mapping[str, tuple[str, ...]] = {}
     headers: Mapping[str, tuple[HeaderParam, ...]] = {}
     """Tool -> the parameters it mirrors into headers."""
 

@@ -6,12 +6,14 @@ What may live here: freshness, coalescing, paging. What may not: other upstreams
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import islice
 
 from trunkline.errors import MethodNotFound, ProtocolError, RemoteError, TrunklineError
 from trunkline.gateway.catalog import SILENT_TTL_MS
-from trunkline.gateway.definitions import changes
+from trunkline.gateway.definitions import changes, refusals
 from trunkline.gateway.listing import KINDS, MEMBERS, METHODS, Kind, Listed, listed
+from trunkline.gateway.pins import Judge, Pinning
 
 _log = logging.getLogger("trunkline.gateway")
 
@@ -24,6 +26,9 @@ _TOLD = 20
 
 _PAUSE = 2.0
 """Seconds before a list that could not be had is asked for again."""
+
+_BREATH = 0.1
+"""Seconds that are added to the wait between two readings of a list that changes all the time."""
 
 _CAPABILITY: dict[Kind, str] = {
     "tools": "tools",
@@ -58,8 +63,11 @@ class Shelf:
         self._ask = ask
         self._admits = admits
         self._changed = changed
+        self._judge = Judge()
         self._due: dict[Kind, float] = {}
         self._edition: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+        self._told: dict[Kind, int] = {}
+        """The editions of what is known."""
         self._fetching: dict[Kind, tuple[asyncio.Task[None], float]] = {}
 
     def due(self, kind: Kind) -> bool:
@@ -79,13 +87,38 @@ class Shelf:
             within: seconds to wait, counted from the moment the fetching began: whoever comes late to a slow
                 upstream waits less, or not at all. It goes on in the background.
         """
-        loop = asyncio.get_running_loop()
-        task, began = self._fetching.get(kind, (None, 0.0))
-        if task is None:
-            began = loop.time()
-            task = loop.create_task(self._fetch(kind))
-            self._fetching[kind] = (task, began)
-        await asyncio.wait({task}, timeout=max(began + within - loop.time(), 0.0))
+        task, began = self._fetched(kind)
+        await asyncio.wait({task}, timeout=max(began + within - asyncio.get_running_loop().time(), 0.0))
+
+    async def settle(self, kind: Kind, within: float) -> bool:
+        """See that nothing is known to have changed since the list was fetched; False when it could not be had.
+
+        Parameters:
+            within: seconds to wait for it.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + within
+        pause = 0.0
+        # What is being fetched just now may have been asked for before the change; and there may be no end of changes.
+        while not self._is_settled(kind) and self.due(kind) and (left := end - clock() - pause) > 0:
+            await asyncio.sleep(pause)
+            await asyncio.wait({self._fetched(kind)[0]}, timeout=left)
+            pause = min(pause + _BREATH, 1.0)
+        return self._is_settled(kind)
+
+    def has(self, tool: str) -> bool:
+        """Whether the last list has a tool of this name, refused or not; known only while tools are held to pins."""
+        return tool in self._judge
+
+    def pin(self, pinning: Pinning) -> None:
+        """Hold the tools to these pins from now on."""
+        self._judge.pinning = pinning
+        before = self.lists.get("tools")
+        if before is not None:
+            self.lists["tools"] = after = self._judge.judged(before, self._judge.digested(before.items))
+            if after.refused != before.refused:
+                self._log(refusals(before, after))
+                self._changed("tools")
 
     async def stop(self) -> None:
         """End what is being fetched."""
@@ -94,11 +127,20 @@ class Shelf:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _fetched(self, kind: Kind) -> tuple[asyncio.Task[None], float]:
+        """What fetches a list, for all who want it, and when it began."""
+        if kind not in self._fetching:
+            loop = asyncio.get_running_loop()
+            self._fetching[kind] = (loop.create_task(self._fetch(kind)), loop.time())
+        return self._fetching[kind]
+
     async def _fetch(self, kind: Kind) -> None:
         edition = self._edition[kind]
         loop = asyncio.get_running_loop()
         try:
             share = await self._pages(kind)
+            # Others go on while a long list is digested.
+            digested = await asyncio.to_thread(self._judge.digested, share.items) if self._is_pinned(kind) else {}
         except TrunklineError as error:
             self.error = f"{METHODS[kind]}: {error.message}"
             _log.warning("upstream %s: %s", self._upstream, self.error)
@@ -111,14 +153,17 @@ class Shelf:
         finally:
             del self._fetching[kind]
         before = self.lists.get(kind)
+        if self._is_pinned(kind):
+            share = self._judge.judged(share, digested or self._judge.digested(share.items))
         self.lists[kind] = share
+        self._told[kind] = edition
         if edition == self._edition[kind]:
             ttl = SILENT_TTL_MS if share.ttl_ms is None else share.ttl_ms
             self._due[kind] = loop.time() + ttl / 1000
         if before is None or before.faults != share.faults:
             self._tell(share)
         if before is None or before.items != share.items:
-            if before is not None and kind == "tools":
+            if kind == "tools":
                 self._compare(before, share)
             self._changed(kind)
 
@@ -143,11 +188,21 @@ class Shelf:
             seen.add(following)
             cursor = following
 
-    def _compare(self, before: Listed, after: Listed) -> None:
-        lines = list(changes(before.items, after.items))
-        for line in lines[:_TOLD]:
-            _log.warning("upstream %s: %s", self._upstream, line)
+    def _compare(self, before: Listed | None, after: Listed) -> None:
+        lines = list(changes(before.items, after.items)) if before is not None else []
+        self._log(lines)
+        self._log(refusals(before or Listed(), after))
         self.changes = (*self.changes, *lines)[-_TOLD:]
+
+    def _log(self, lines: Iterable[str]) -> None:
+        for line in islice(lines, _TOLD):
+            _log.warning("upstream %s: %s", self._upstream, line)
+
+    def _is_pinned(self, kind: Kind) -> bool:
+        return kind == "tools" and self._judge.pinning.mode != "off"
+
+    def _is_settled(self, kind: Kind) -> bool:
+        return self._told.get(kind) == self._edition[kind]
 
     def _tell(self, share: Listed) -> None:
         for fault in share.faults:

@@ -26,6 +26,7 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
         cached, hits: results of reads that are kept, and reads that were answered with one.
         lost: sessions whose process was lost with its replica.
         changes: what changed in its tools since they were first listed, the latest last.
+        refused: what of it is not shown because it is not what was pinned, a line for each.
     """
 
     name: str
@@ -43,3 +44,4 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     hits: int = 0
     changes: tuple[str, ...] = ()
     lost: int = 0
+    refused: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from trunkline.errors import (
     UpstreamUnavailable,
 )
 from trunkline.gateway import following, relaying, shelf
+from trunkline.gateway.approval import Approval
 from trunkline.gateway.circuit import Circuit
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.elsewhere import Elsewhere
@@ -91,6 +92,7 @@ class Upstream:
         self._mask = Mask(entry.secret_values)
         self._dial = dial
         self._limits = limits
+        self.approval = Approval(self.name, self.shelf, limits.lists)
         self._users = 0
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
@@ -142,7 +144,7 @@ class Upstream:
             since=life.since,
             era=self._peer.era if self._peer is not None else None,
             revision=self._peer.revision if self._peer is not None else None,
-            tools=len(tools.items) if tools is not None else None,
+            tools=len(tools.items) - len(tools.refused) if tools is not None else None,
             error=_last_error(life, self.shelf.error),
             sessions=len(self._sessions),
             held=len(self._holding),
@@ -151,6 +153,7 @@ class Upstream:
             hits=self._reads.hits,
             changes=self.shelf.changes,
             lost=self._homes.lost,
+            refused=self.approval.refused,
         )
 
     @property
@@ -210,8 +213,18 @@ class Upstream:
 
     @property
     def instructions(self) -> str | None:
-        """What it says of itself for the model."""
-        return self._peer.instructions if self._peer is not None else None
+        """What it says of itself for the model; None while that is not what was pinned."""
+        return self.approval.instructions
+
+    async def defined(self) -> tuple[str | None, Listed]:
+        """What can be pinned of it now: its instructions and tools. Raises `UpstreamUnavailable`."""
+        await self._supervised.ready(_backoff(self.entry).start)
+        instructions = self._peer.instructions if self._peer is not None else None
+        if not self._offers("tools"):
+            return instructions, Listed()
+        if not await self.shelf.settle("tools", self._limits.listing):
+            raise unavailable(self.name, f"did not tell its tools: {self.shelf.error or 'no answer'}", retry=True)
+        return instructions, self.shelf.lists["tools"]
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -246,6 +259,8 @@ class Upstream:
         self, context: Context, params: Mapping[str, object], uri: str | None, *, here: bool = False
     ) -> Result:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
+        # Before a session or a process is made for it, and before a call that is held open is answered.
+        await self.approval.admit(context.method, params)
         home = None if here else await self._home(connection, context)
         if home is not None:
             return await self._elsewhere.call(home, self.name, context, params)
@@ -372,6 +387,8 @@ class Upstream:
         raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
 
     async def _exchange(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Result:
+        # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
+        await self.approval.admit(relay.context.method, params)
         request = peer.request(
             relay.context.method,
             params,
@@ -444,6 +461,7 @@ class Upstream:
             self._reads.drop()
             self.shelf.expire(*KINDS)
             self._following.begin(connection.peer)
+            self.approval.met(connection.peer.instructions)
             self._warm()
         self._tell(None, None)
 

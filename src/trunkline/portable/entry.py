@@ -8,10 +8,10 @@ What may not: finding servers in a file, expanding references.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar
 
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
-from trunkline.portable.model import Entry, LostProcess, Processes, Transport
+from trunkline.portable.model import Entry, LostProcess, PinMode, Processes, Transport
 from trunkline.portable.place import Place, kind
 
 COMMAND = ("command", "cmd")
@@ -35,6 +35,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "startup_timeout": ("startup_timeout_sec", "timeout"),
     "request_timeout": ("tool_timeout_sec", "timeout"),
     "processes": ("trunkline",),
+    "pins": ("trunkline",),
     "title": ("title",),
     "description": ("description",),
 }
@@ -61,6 +62,11 @@ _GOOSE = frozenset({"cmd", "envs", "env_keys", "uri", "available_tools"})
 _CLINE = frozenset({"autoApprove", "alwaysAllow"})
 _CLINE_MOST = 3600
 
+_PROCESSES: tuple[Processes, ...] = ("shared", "per-session", "stateless")
+_LOST: tuple[LostProcess, ...] = ("error", "replace")
+_PINS: tuple[PinMode, ...] = ("off", "changed", "strict")
+Word = TypeVar("Word", bound=str)
+
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -85,7 +91,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
-    ours = _ours(fields)
+    processes, lost_process, pins = _ours(fields)
     return Entry(
         name=name,
         transport=transport,
@@ -104,30 +110,33 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         request_timeout=request,
         title=fields.text("title"),
         description=fields.text("description"),
-        processes=cast("Processes", ours.get("processes", "shared")),
-        lost_process=cast("LostProcess", ours.get("lost_process", "error")),
+        processes=processes,
+        lost_process=lost_process,
+        pins=pins,
         extra=fields.rest,
     )
 
 
-_OURS: dict[str, tuple[str, ...]] = {
-    "processes": ("shared", "per-session", "stateless"),
-    "lost_process": ("error", "replace"),
-}
-
-
-def _ours(fields: Fields) -> dict[str, str]:
-    """Our own members in files that many clients read: `"trunkline": {"processes": "per-session"}`."""
+def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None]:
+    """Our own member in files that many clients read: `"trunkline": {"processes": "per-session", "pins": "strict"}`."""
     ours, place = fields.take("trunkline")
     if ours is None:
-        return {}
-    if not isinstance(ours, dict) or not ours.keys() <= _OURS.keys():
-        known = "; ".join(f"`{name}`: {', '.join(words)}" for name, words in _OURS.items())
-        raise place.fault(f"takes these members: {known}")
-    for name, word in ours.items():
-        if word not in _OURS[name]:
-            raise place.at(name).fault(f"is none of {', '.join(_OURS[name])}")
-    return ours
+        return "shared", "error", None
+    if not isinstance(ours, dict) or not ours.keys() <= {"processes", "lost_process", "pins"}:
+        raise place.fault("takes the members `processes`, `lost_process` and `pins`, and no others")
+    return (
+        _word(ours, "processes", _PROCESSES, place) or "shared",
+        _word(ours, "lost_process", _LOST, place) or "error",
+        _word(ours, "pins", _PINS, place),
+    )
+
+
+def _word(given: Mapping[str, object], member: str, words: tuple[Word, ...], place: Place) -> Word | None:
+    value = given.get(member)
+    found = next((word for word in words if word == value), None)
+    if found is None and value is not None:
+        raise place.at(member).fault("is not one of the words there are: " + ", ".join(map(repr, words)))
+    return found
 
 
 def _command(fields: Fields) -> tuple[str, tuple[str, ...]]:

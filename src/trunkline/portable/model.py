@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 Transport = Literal["stdio", "http", "sse", "openapi"]
 Processes = Literal["shared", "per-session", "stateless"]
 LostProcess = Literal["error", "replace"]
+PinMode = Literal["off", "changed", "strict"]
 Format = Literal["mcpServers", "servers", "context_servers", "root", "list"]
 InputType = Literal["promptString", "pickString"]
 
@@ -37,6 +38,8 @@ class Entry:
             keeps nothing between two calls (`stateless`).
         lost_process: what the caller of a process that is gone with its replica gets: one `error`, or another process
             unsaid (`replace`).
+        pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
+            is the same, whatever is believed of what it says.
         extra: members this model has no field for, as they were read.
         secret_values: filled by `resolve`: values no log may show.
 
@@ -63,6 +66,7 @@ class Entry:
     description: str | None = None
     processes: Processes = "shared"
     lost_process: LostProcess = "error"
+    pins: PinMode | None = field(default=None, compare=False)
     extra: Mapping[str, object] = field(default_factory=dict)
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 
