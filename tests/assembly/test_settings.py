@@ -188,13 +188,21 @@ def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
     text = (
         "servers: {a: {command: x, env: {A: '${env:A}'}}}\n"
         "tokens: [{name: ci, secret: '${env:A}'}]\n"
-        "storage: {url: 'postgresql://a:${env:A}@db/x'}"
+        "storage: {url: 'postgresql://a:${env:A}@db/x'}\n"
+        "keys: ring\n"
     )
+    (tmp_path / "ring").write_text(base64.b64encode(b"k" * 32).decode())
     gateway = read_gateway(write(tmp_path, text), environment={"A": "hunter2-hunter2"})
 
     assert gateway.sharing.storage == "postgresql://a:hunter2-hunter2@db/x"
     assert "hunter2" not in repr(gateway.plan) + repr(gateway.sharing)
     assert "hunter2" not in repr(show(str(tmp_path / "trunkline.yaml")))
+
+
+def test_a_database_of_many_machines_needs_keys_that_are(tmp_path: Path) -> None:
+    path = write(tmp_path, "servers: {a: {command: x}}\nstorage: {url: 'postgresql://a@db/x'}")
+    with pytest.raises(ConfigError, match="trunkline keys new"):
+        read_gateway(path, environment={})
 
 
 @pytest.mark.parametrize(
