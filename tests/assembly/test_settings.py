@@ -184,6 +184,10 @@ def test_the_keyring_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert entry.secret_values == {"value-of-the-ring"}
 
 
+KEY = base64.b64encode(b"k" * 32).decode()
+RING = json.dumps({"keys": [{"from": "2026-01-01T00:00:00Z", "key": KEY}]})
+
+
 def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
     text = (
         "servers: {a: {command: x, env: {A: '${env:A}'}}}\n"
@@ -191,7 +195,7 @@ def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
         "storage: {url: 'postgresql://a:${env:A}@db/x'}\n"
         "keys: ring\n"
     )
-    (tmp_path / "ring").write_text(base64.b64encode(b"k" * 32).decode())
+    (tmp_path / "ring").write_text(RING)
     gateway = read_gateway(write(tmp_path, text), environment={"A": "hunter2-hunter2"})
 
     assert gateway.sharing.storage == "postgresql://a:hunter2-hunter2@db/x"
@@ -217,7 +221,7 @@ def test_a_database_of_many_machines_needs_keys_that_are(tmp_path: Path) -> None
 def test_what_is_shared_is_said_by_the_file_and_the_command_line_goes_first(
     tmp_path: Path, text: str, given: Sharing, storage: str | None, keys: str | None
 ) -> None:
-    (tmp_path / "ring").write_text(base64.b64encode(b"k" * 32).decode())
+    (tmp_path / "ring").write_text(RING)
     if given.keys is not None:
         given = Sharing(given.storage, given.keys.format(folder=tmp_path))
     path = write(tmp_path, f"servers: {{a: {{command: x}}}}\n{text}")
@@ -230,7 +234,9 @@ def test_what_is_shared_is_said_by_the_file_and_the_command_line_goes_first(
         assert gateway.application.engine.keys.open("p", b"", keyring.seal("p", b"", b"x")) == b"x"
 
 
-@pytest.mark.parametrize("held", [None, b"", b"short\n", b"\xff", base64.b64encode(b"secret")])
+@pytest.mark.parametrize(
+    "held", [None, b"", b"short\n", b"\xff", RING.replace("k", "").encode(), b'{"keys": "c2VjcmV0"}']
+)
 def test_a_key_file_that_is_none_is_refused_without_quoting_it(tmp_path: Path, held: bytes | None) -> None:
     if held is not None:
         (tmp_path / "ring").write_bytes(held)

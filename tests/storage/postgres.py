@@ -16,23 +16,27 @@ _NOBODY = 65534
 
 
 class Server:
-    """A server with its own data; `start` and `stop` it as often as you like, `destroy` it at the end."""
+    """A server with its own data; `start` and `stop` it as often as you like, `destroy` it at the end.
 
-    def __init__(self) -> None:
+    Parameters:
+        fsync: whether it survives a power failure, and waits for the disk as in earnest.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self._home = Path(tempfile.mkdtemp(prefix="trunkline-postgresql-"))
         self._home.chmod(0o755)
         self._data = self._home / "data"
         self._data.mkdir(mode=0o700)
         self._binaries = self._reachable(_binaries())
         # PostgreSQL refuses to run as root.
-        self._user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        if self._user:
+        self._root = os.geteuid() == 0
+        if self._root:
             os.chown(self._data, _NOBODY, _NOBODY)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
         self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8")
 
     def url(self, database: str = "postgres") -> str:
@@ -40,7 +44,7 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": self._fsync}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -48,7 +52,8 @@ class Server:
                 cwd=self._data,
                 stdout=log,
                 stderr=log,
-                **self._user,
+                user=_NOBODY if self._root else None,
+                group=_NOBODY if self._root else None,
             )
         deadline = time.monotonic() + 50
         while True:
@@ -73,13 +78,6 @@ class Server:
         for one in [pid, *map(int, children)]:
             os.kill(one, signal.SIGSTOP if frozen else signal.SIGCONT)
 
-    def new_database(self, template: str = "template1") -> str:
-        """Make a database; returns its name."""
-        self._databases += 1
-        name = f"test_{self._databases}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return name
-
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement; returns its rows."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
@@ -102,7 +100,10 @@ class Server:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [self._binaries / program, *arguments]
-        done = subprocess.run(command, cwd=self._data, capture_output=True, text=True, timeout=50, **self._user)
+        user = _NOBODY if self._root else None
+        done = subprocess.run(
+            command, cwd=self._data, capture_output=True, text=True, timeout=50, user=user, group=user
+        )
         assert done.returncode == 0, done.stderr
 
 

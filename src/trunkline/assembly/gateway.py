@@ -12,14 +12,15 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
-from trunkline.assembly.sharing import Sharing, key_ring, shared_by
-from trunkline.engine.doors import Authenticator, Interceptor, Provider
+from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
+from trunkline.engine.doors import Authenticator, Interceptor, KeyRing, Provider
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
@@ -57,6 +58,7 @@ class Gateway:
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
         sharing: goes before what the configuration says.
+        home: keep what nothing is said of in a file of this machine, so that sessions outlive this process.
         pins: goes before the configuration's `pins`, now and later; the plan was made with it.
     """
 
@@ -69,6 +71,7 @@ class Gateway:
         limits: Mapping[str, int | float | None] | None = None,
         progressive: bool = False,
         sharing: Sharing | None = None,
+        home: bool = False,
         pins: PinMode | None = None,
     ) -> None:
         self.name = plan.settings.path
@@ -79,13 +82,15 @@ class Gateway:
         self._listen = plan.settings.listen
         self._limits = plan.settings.limits
         self._planned = plan.sharing
-        self.sharing = plan.sharing.under(sharing or Sharing())
+        merged = plan.sharing.under(sharing or Sharing())
+        self.sharing = at_home(merged, Path(plan.settings.path)) if home else merged
         self._authenticator = authenticator
         self._call_timeout = call_timeout
         self._shared = shared_by(self.sharing)
         self.federation = Federation(plan.entries, info=own_info(), pins=plan.pins, shared=self._shared)
         self.limiter = _limiter(plan, limits or {}, self.federation)
-        self._keys = key_ring(self.sharing) or Keys()
+        followed = key_ring(self.sharing)
+        self._keys: KeyRing = followed or Keys()
         interceptors = (self.limiter,) if self.limiter else ()
         self.application = self.beside(
             self.federation,
@@ -96,6 +101,8 @@ class Gateway:
         )
         self.application.authenticator = authenticator or plan.tokens
         self.application.call_timeout = call_timeout or plan.settings.listen.call_timeout
+        if followed is not None:
+            followed.follow_with(self.application)
         self._asked_at: float | None = None
         self._read_at = time.time()
 
@@ -202,6 +209,7 @@ def read_gateway(
     limits: Mapping[str, int | float | None] | None = None,
     progressive: bool = False,
     sharing: Sharing | None = None,
+    home: bool = False,
     pins: PinMode | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
@@ -213,6 +221,7 @@ def read_gateway(
         limits: values of `CallLimits` that go before the file's; None leaves those.
         progressive: tools are found by search instead of being listed.
         sharing: storage and keys that go before the file's.
+        home: keep what nothing is said of in a file of this machine.
         pins: goes before the file's `pins`; what a server says for itself holds all the same.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
@@ -227,6 +236,7 @@ def read_gateway(
         limits=limits,
         progressive=progressive,
         sharing=sharing,
+        home=home,
         pins=pins,
     )
 
@@ -247,7 +257,8 @@ async def running_gateway(
         tell: takes a line about each upstream that is missing.
         patience: seconds to wait for slow ones.
     """
-    gateway = read_gateway(path, ask=ask)
+    # One command shares nothing: it is no replica of the gateway that may run over the same file.
+    gateway = read_gateway(path, ask=ask, sharing=Sharing(MEMORY))
     await gateway.application.start()
     try:
         deadline = time.monotonic() + patience

@@ -4,16 +4,21 @@ What it is for: the one record that command line and configuration agree on.
 What may live here: that record, and which of the two goes first. What may not: opening a database.
 """
 
-import base64
+import contextlib
+import logging
+import os
 from pathlib import Path
 
 from msgspec import Struct
 
-from trunkline.engine.doors import KeyRing
-from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
 from trunkline.runtime.shared import Alone, Shared
+from trunkline.storage import keyfile
+from trunkline.storage.location import locate, state_file
+from trunkline.transports.sealing import FollowedKeys
 from trunkline.transports.stored import Stored
+
+logger = logging.getLogger("trunkline")
 
 MEMORY = "memory"
 """In place of a database's URL: everything stays in the process."""
@@ -58,20 +63,40 @@ def shared_by(sharing: Sharing) -> Shared:
     return Stored(sharing.storage)
 
 
-def key_ring(sharing: Sharing) -> KeyRing | None:
-    """The keys of the key file, one base64 text of 32 bytes a line, newest first; None without a file.
+def key_ring(sharing: Sharing) -> FollowedKeys | None:
+    """The keys of the key file, or those beside a database that is a file; None where there is neither.
 
     Raises `ConfigError` for a file that cannot be used; what it holds is never quoted.
     """
-    if sharing.keys is None:
+    if sharing.keys is not None:
+        return FollowedKeys(Path(sharing.keys))
+    file = None if sharing.storage in (None, MEMORY) else locate(sharing.storage).file
+    if file is None:
         return None
+    beside = file.with_suffix(".keys")
+    if not beside.exists():
+        with contextlib.suppress(FileExistsError):
+            beside.parent.mkdir(mode=0o700, parents=True)
+        with contextlib.suppress(ConfigError):
+            # Another process may be first: then its keys are the ones.
+            keyfile.new(beside)
+    return FollowedKeys(beside)
+
+
+def at_home(sharing: Sharing, config: Path) -> Sharing:
+    """Where nothing is said: a file of this machine that belongs to the configuration, if one can be written.
+
+    at_home(Sharing(), Path("mcp.json")).storage  # "sqlite:////home/me/.local/state/trunkline/mcp-1f0c7a9e.db"
+    """
+    if sharing.storage is not None:
+        return sharing
+    file = state_file(config)
     try:
-        lines = Path(sharing.keys).read_text(encoding="utf-8").split()
-        keys = [base64.b64decode(line, validate=True) for line in lines]
-    except OSError as error:
-        raise ConfigError(f"The key file {sharing.keys} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigError(f"The key file {sharing.keys} is not base64; make a key: openssl rand -base64 32") from None
-    if not keys:
-        raise ConfigError(f"The key file {sharing.keys} is empty; make a key: openssl rand -base64 32")
-    return Keys(keys)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = os.access(file.parent, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if writable:
+        return Sharing(f"sqlite:///{file}", sharing.keys)
+    logger.warning("%s cannot be written: sessions end with this process; name a database with --storage", file.parent)
+    return sharing

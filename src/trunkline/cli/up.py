@@ -14,7 +14,7 @@ from trunkline.assembly import logs
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.serving import Binding, Drain, bind, check_binding, guard_of, is_loopback, serving, url_of
 from trunkline.assembly.serving import run as run_loop
-from trunkline.assembly.sharing import Sharing, key_ring
+from trunkline.assembly.sharing import Sharing, key_ring, shared_by
 from trunkline.assembly.target import classify, load_server
 from trunkline.cli import table
 from trunkline.cli.asking import ask_input
@@ -50,8 +50,13 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("--pins is for the servers of a configuration; this is a server itself")
     server = load_server(arguments.target)
     server.engine.observer = server.engine.observer or logs.CallLog()
-    server.engine.keys = key_ring(_sharing(arguments)) or server.engine.keys
+    sharing = _sharing(arguments)
+    server.storage = shared_by(sharing) if sharing.storage is not None else server.storage
     application = server.application
+    keys = key_ring(sharing)
+    if keys is not None:
+        server.engine.keys = keys
+        keys.follow_with(application)
     if arguments.stdio:
         return await _serve_stdio(application)
     listen = _listen(arguments, Listen())
@@ -87,6 +92,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
             "rate_per_caller": arguments.max_rate_per_caller,
         },
         sharing=_sharing(arguments),
+        home=not arguments.stdio,
     )
     reloader = Reloader(gateway, os.environ, remembered)
     if arguments.stdio:

@@ -60,7 +60,7 @@ class Application:
         self.hub = ListenHub(self.bus)
         self.started = False
         self._parts: list[Part] = []
-        self.reports: dict[str, Callable[[], str]] = {}
+        self.reports: dict[str, Callable[[], str | None]] = {"storage": self.shared.report}
         self._settled = settled
         self._leaving = False
         self._stopping = False

@@ -29,6 +29,9 @@ class Shared(Protocol):
     def replicas(self) -> Replicas:
         """The other processes that serve the same endpoint."""
 
+    def report(self) -> str | None:
+        """How it is, in a word for operators; None where there is nothing that could fail."""
+
     async def start(self) -> None:
         """Connect; called before anything of it is used."""
 
@@ -44,6 +47,10 @@ class Alone:
         self.events: EventLog = MemoryEvents()
         self.notes: Notes = MemoryNotes()
         self.replicas: Replicas = LoneReplica()
+
+    def report(self) -> str | None:
+        """Memory does not fail."""
+        return None
 
     async def start(self) -> None:
         """Nothing to connect."""

@@ -61,6 +61,7 @@ class Server(Registry):
     Attributes:
         app: the ASGI application, for any ASGI server or to mount in Starlette and FastAPI.
         application: what transports serve.
+        storage: as given; looked at when `application` is first asked for.
 
     Raises `ConfigError` for options that cannot work.
 
@@ -105,7 +106,7 @@ class Server(Registry):
             self.provider, extensions=extensions, interceptors=interceptors, keys=keys, observer=observer
         )
         self._authenticator = authenticator
-        self._storage = storage
+        self.storage = storage
         self._call_timeout = call_timeout
         self._path = path
         self._limits = limits
@@ -120,7 +121,7 @@ class Server(Registry):
             self.engine,
             name=self.name,
             authenticator=self._authenticator,
-            shared=_stored(self._storage) if isinstance(self._storage, str) else self._storage,
+            shared=_stored(self.storage) if isinstance(self.storage, str) else self.storage,
             call_timeout=self._call_timeout,
         )
 

@@ -110,6 +110,10 @@ class Exchange:
         """Be told that broadcasts may have been missed."""
         self._gap_handlers.append(handler)
 
+    def look(self) -> None:
+        """See whether anything has arrived although nobody said so."""
+        self._arrived.set()
+
     def gap(self) -> None:
         """Tell whoever listens that broadcasts may have been missed."""
         for handler in self._gap_handlers:
@@ -214,8 +218,9 @@ class Exchange:
         behind, delivery = await self._database.read(work)
         late = self._read_at is not None and delivery.now - self._read_at > self._kept * 0.9
         self._read_at = delivery.now
-        if behind or late:
+        if behind:
             self._last = 0
+        if behind or late:
             self.gap()
         for number, sender, topic, message in delivery.broadcasts:
             self._last = number

@@ -143,10 +143,12 @@ class Replicas:
 
     async def close(self) -> None:
         """Send what waits, and leave."""
+        if self._beating is None:
+            # Never registered: what is there under this name is another's.
+            return
         await self._exchange.close()
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
 
         def work(connection: Connection) -> None:
             connection.execute(delete(table).where(table.c.name == self.name))
@@ -160,7 +162,7 @@ class Replicas:
 
     def _register(self, connection: Connection) -> tuple[int, float] | None:
         row = {"name": self.name, "started": clock(), "beat": clock(), "facts": self._facts}
-        statement = insert(connection, table).values(row)
+        statement = insert(connection.dialect.name, table).values(row)
         new = statement.excluded
         statement = statement.on_conflict_do_update(
             index_elements=[table.c.name],
@@ -209,6 +211,7 @@ class Replicas:
         known, others = await self._database.write(work, durable=False, probe=True)
         self._others = set(others)
         self._exchange.forget_senders(self._others)
+        self._exchange.look()
         if not known:
             logger.warning("replica %s was away for so long that its mail was given up; it goes on", self.name)
             self._exchange.gap()

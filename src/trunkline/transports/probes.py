@@ -26,6 +26,6 @@ async def probe(application: Application, scope: Scope, send: Send) -> None:
         status, body = 200, {"status": "alive"}
     else:
         phase = application.phase
-        reports = {name: report() for name, report in application.reports.items()}
+        reports = {name: told for name, report in application.reports.items() if (told := report()) is not None}
         status, body = (200 if phase == "ready" else 503), {**reports, "status": phase}
     await respond(send, status, json.encode(body), _HEADERS)

@@ -66,6 +66,10 @@ class Stored:
     def __repr__(self) -> str:
         return "Stored()"
 
+    def report(self) -> str | None:
+        """Whether the database can be reached."""
+        return "reachable" if self.storage is not None and self.storage.healthy else "unreachable"
+
     async def start(self) -> None:
         """Connect."""
         self._users += 1
