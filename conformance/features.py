@@ -133,38 +133,29 @@ def _behaviour(server: Server) -> None:
 
 
 def _changes(server: Server) -> None:
-    present: set[str] = set()
-
+    # For a moment only: replicas of this server list the same again when the suite asks the next one.
     @server.tool
     async def test_trigger_tool_change() -> str:
-        """Add a tool to the list, or take it away again: what is listed differs after every call."""
+        """Add a tool to the list, and take it away again."""
 
         def come_and_go() -> str:
-            """Here for a while."""
+            """Here for a moment."""
             return "here"
 
-        if "tool" in present:
-            present.remove("tool")
-            server.remove_tool("come_and_go")
-        else:
-            present.add("tool")
-            server.add_tool(come_and_go)
+        server.add_tool(come_and_go)
+        server.remove_tool("come_and_go")
         return "The list of tools changed"
 
     @server.tool
     async def test_trigger_prompt_change() -> str:
-        """Add a prompt to the list, or take it away again."""
+        """Add a prompt to the list, and take it away again."""
 
         def come_and_go_prompt() -> str:
-            """Here for a while."""
+            """Here for a moment."""
             return "here"
 
-        if "prompt" in present:
-            present.remove("prompt")
-            server.remove_prompt("come_and_go_prompt")
-        else:
-            present.add("prompt")
-            server.prompt(come_and_go_prompt)
+        server.prompt(come_and_go_prompt)
+        server.remove_prompt("come_and_go_prompt")
         return "The list of prompts changed"
 
 

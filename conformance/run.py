@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 
 from conformance import report, subjects, suite
+from conformance.balanced import balanced
 from conformance.report import Leg
 
 RESULT = suite.ROOT / "build/conformance.json"
@@ -75,6 +76,10 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     for wire in (*REVISIONS, *OLDER):
         key = f"server/{wire} direct pending/{wire} extension/"
         found.append(Job(key, _server_job(wire, Leg("", "direct"), subjects.direct, options.url)))
+    for wire in () if options.url else REVISIONS:
+        way = Leg("", "balancer")
+        key = f"server/{wire} {way.title} pending/{wire} extension/"
+        found.append(Job(key, _server_job(wire, way, balanced, None)))
     wires = (*REVISIONS, *OLDER)
     for wire, upstream in product(wires, () if options.url else wires):
         way = Leg("", "gateway", upstream=upstream)

@@ -21,7 +21,7 @@ MODERN = "2026-07-28"
 def direct(folder: Path, wire: str = MODERN) -> Iterator[str]:
     """The fixture server, which speaks no newer wire than this; gives the URL of its endpoint."""
     app = "conformance.server:app" if wire == MODERN else "conformance.legacy:app"
-    with _serving(app, folder / "server.log", {"CONFORMANCE_WIRE": wire}) as url:
+    with serving(app, folder / "server.log", {"CONFORMANCE_WIRE": wire}) as url:
         yield url
 
 
@@ -31,22 +31,29 @@ def through_gateway(folder: Path, upstream: str) -> Iterator[str]:
     log = folder / "gateway.log"
     with (
         direct(folder, upstream) as url,
-        _serving("conformance.gateway:app", log, {"CONFORMANCE_UPSTREAM": url}) as own,
+        serving("conformance.gateway:app", log, {"CONFORMANCE_UPSTREAM": url}) as own,
     ):
         yield own
 
 
 @contextmanager
-def _serving(app: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
+def serving(app: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
     """An application under uvicorn with httptools and uvloop, listening before the body runs and gone after it."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--http", "httptools", "--loop", "uvloop"]
+    with running(command, port, log, environment):
+        yield f"http://127.0.0.1:{port}/mcp"
+
+
+@contextmanager
+def running(command: list[str], port: int, log: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
+    """A process that listens on a port before the body runs, and is gone after it."""
     known = {**ENVIRONMENT, **(environment or {})}
     with log.open("w") as output:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, env=known)
     try:
         _wait(child, port, log)
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield
     finally:
         child.terminate()
         try:

@@ -1,4 +1,4 @@
-"""What all tests share: no property is judged by how long an example took, and nothing of theirs stays on the machine."""
+"""What all tests share: no property is judged by how long an example took, and state goes to a folder of its own."""
 
 import os
 import tempfile

@@ -5,6 +5,7 @@ What may live here: what imports Alembic. What may not: what a migration does; t
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 
 from alembic.config import Config
@@ -17,6 +18,8 @@ from trunkline.storage.tables import schema
 from trunkline.storage.versions import Branch
 
 _TABLE = "trunkline_migrations"
+
+_ALONE = threading.Lock()
 
 logger = logging.getLogger("trunkline.storage")
 
@@ -39,7 +42,8 @@ def migrate(connection: Connection, branches: Sequence[Branch]) -> list[str]:
         return script._upgrade_revs("heads", current)  # type: ignore[arg-type]
 
     environment = EnvironmentContext(Config(), script, fn=steps)
-    with environment:
+    # Alembic hands the connection to migrations through a global of its own: one database at a time in a process.
+    with _ALONE, environment:
         environment.configure(
             connection=connection,
             version_table=_TABLE,
