@@ -11,7 +11,7 @@ from pathlib import Path
 from conformance.suite import ENVIRONMENT, ROOT
 
 CLIENT = f"{sys.executable} -m conformance.client"
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 MODERN = "2026-07-28"
