@@ -4,7 +4,6 @@ What it is for: `trunkline.yaml` and any client's file read into the same `Setti
 What may live here: reading and checking, without the environment. What may not: resolving references, applying.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 import msgspec
 from msgspec import inspect
 
-from trunkline.assembly.configuration import Configuration, EndpointSettings, Listen, ServerSettings, TokenSettings
+from trunkline.assembly.configuration import Configuration, EndpointSettings, Listen, TokenSettings
 from trunkline.assembly.selecting import endpoint_faults
+from trunkline.assembly.servers import REFERENCE, server_faults, spelled
 from trunkline.assembly.strict import faults
 from trunkline.errors import ConfigError
 from trunkline.policy.limits import CallLimits
@@ -25,13 +25,6 @@ from trunkline.portable.read import read_document
 
 _EDITOR_FOLDERS = (".vscode", ".cursor", ".roo", ".gemini")
 _TYPE = inspect.type_info(Configuration)
-
-SECRET_NAME = re.compile(
-    r"(authorization|cookie|token|secret|password|passwd|api[-_]?key|credentials?)$", re.IGNORECASE
-)
-"""Names of variables, headers and options whose values are secrets."""
-
-REFERENCE = re.compile(r"(?<!\$)\$\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +147,15 @@ class _Native:
     def _own(self, read: Configuration) -> Iterator[Entry]:
         for name, settings in read.servers.items():
             place = self.place.at("servers").own(server(name), name)
-            self._literals(settings, place)
+            wrong = list(server_faults(settings, place))
+            self.faults += wrong
             try:
-                entry = read_entry(name, _spelled(settings), place, Dialect())
+                entry = read_entry(name, spelled(settings), place, Dialect())
             except ConfigError as error:
-                self.faults.append(error.message)
+                # What is missing may be missing because of what is too much.
+                self.faults += [] if wrong else [error.message]
                 continue
             yield replace(entry, drain_timeout=settings.drain_timeout)
-
-    def _literals(self, settings: ServerSettings, place: Place) -> None:
-        """Secrets come by reference only: the file is shown, copied and checked in."""
-        for member, values in (("env", settings.env), ("headers", settings.headers)):
-            for name, value in values.items():
-                if value and SECRET_NAME.search(name) and not REFERENCE.search(value):
-                    variable = re.sub("[^A-Za-z0-9]", "_", name).upper()
-                    said = (
-                        f"holds a secret; refer to it: ${{env:{variable}}}, ${{file:PATH}} or ${{keyring:SERVICE/NAME}}"
-                    )
-                    self.faults.append(place.at(member).at(name).fault(said).message)
 
     def _tokens(self, read: Configuration) -> None:
         for index, token in enumerate(read.tokens):
@@ -189,28 +173,6 @@ class _Native:
                 what = f"is also a server of {seen[entry.name]}; give one of the two another name"
                 self.faults.append(f"{source.path}: {server(entry.name)}: {what}")
             seen[entry.name] = source.path
-
-
-def _spelled(settings: ServerSettings) -> dict[str, object]:
-    """A server in the spelling client files have, for the rules that all files share."""
-    raw: dict[str, object] = {
-        "command": settings.command,
-        "args": list(settings.args),
-        "env": settings.env,
-        "envFile": settings.env_file,
-        "cwd": settings.cwd,
-        "url": settings.url,
-        "headers": settings.headers,
-        "transport": settings.transport,
-        "disabled": settings.disabled,
-        "tools": {"allow": None if settings.allow is None else list(settings.allow), "deny": list(settings.deny)},
-        "startup_timeout_sec": settings.startup_timeout,
-        "tool_timeout_sec": settings.request_timeout,
-        "title": settings.title,
-        "trunkline": {"processes": settings.processes, "pins": settings.pins},
-        "description": settings.description,
-    }
-    return raw
 
 
 def _without_nulls(value: object) -> object:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from trunkline.portable import openapi
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
 from trunkline.portable.model import Entry, PinMode, Processes, Transport
 from trunkline.portable.place import Place, kind
@@ -38,8 +39,13 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "pins": ("trunkline",),
     "title": ("title",),
     "description": ("description",),
+    "file": ("file",),
+    "base_url": ("baseUrl",),
+    "auth": ("auth",),
+    "variables": ("variables",),
+    "operations": ("operations",),
 }
-"""The members of a file that fill each field of an `Entry`."""
+"""The members of a file that say what each key of a server says."""
 
 MARKS = frozenset(COMMAND + URL)
 """Members of which a server has at least one."""
@@ -167,6 +173,7 @@ def _transport(fields: Fields, command: str, url: str, dialect: Dialect) -> tupl
     if transport == "openapi":
         if command or bool(url) == isinstance(fields.rest.get("file"), str):
             raise fields.place.fault("is an OpenAPI document, which has either a `url` or a `file`: give one of them")
+        openapi.check(fields.rest, fields.place)
         return transport, False
     if transport != "stdio" and not url:
         raise fields.place.fault("is a remote server without an address; give `url`")

@@ -37,6 +37,7 @@ class Entry:
         pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
             is the same, whatever is believed of what it says.
         extra: members this model has no field for, as they were read.
+        document: filled by `resolve`: what the local file it is described by holds, as a digest.
         secret_values: filled by `resolve`: values no log may show.
 
         Entry("time", "stdio", command="uvx", args=("mcp-server-time",))
@@ -63,6 +64,7 @@ class Entry:
     processes: Processes = "shared"
     pins: PinMode | None = field(default=None, compare=False)
     extra: Mapping[str, object] = field(default_factory=dict)
+    document: str = ""
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 
     def admits(self, tool: str) -> bool:

@@ -5,7 +5,7 @@ What may live here: sending requests, bounds on what comes back. What may not: d
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -186,9 +186,22 @@ async def open_api(entry: Entry, session: aiohttp.ClientSession) -> OpenApiPeer:
     # A large document takes a while to read; other upstreams go on meanwhile.
     value = await asyncio.to_thread(document.parse, raw, name)
     peer = await asyncio.to_thread(partial(_made, entry, value, session))
-    if not peer.operations:
-        raise InvalidAnswer("; ".join(["the document has no operation to show", *peer.faults[:1]]))
+    _require(peer.operations, peer.faults)
     return peer
+
+
+def examine(entry: Entry) -> None:
+    """See that a document in a file can be used. Raises `TransportError`, `InvalidAnswer`; fetches nothing."""
+    given = settings(entry)
+    if given.file is not None:
+        value = document.parse(_from_file(given.file), Path(given.file).name)
+        made, faults = operations.operations(Document(value), given)
+        _require(made, faults)
+
+
+def _require(made: Mapping[str, operations.Operation], faults: Sequence[str]) -> None:
+    if not made:
+        raise InvalidAnswer("; ".join(["the document has no operation to show", *faults[:1]]))
 
 
 def _made(entry: Entry, value: Mapping[str, object], session: aiohttp.ClientSession) -> OpenApiPeer:
