@@ -131,7 +131,7 @@ class Document:
 
 def _matches(pattern: str, tool: str) -> bool:
     """`*` matches any run of characters, everything else itself; linear in the length of the name."""
-    # The same as in `engine/principal.py`, for the tool lists of callers: neither room may import the other.
+    # The same as in `engine/patterns.py`, for all other lists: this room imports nothing of ours.
     first, *rest = pattern.split("*")
     if not rest:
         return tool == pattern
