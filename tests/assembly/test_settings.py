@@ -25,12 +25,15 @@ servers:
     allow: [get_*]
     deny: [get_secret]
     startup_timeout: 20
+    idle_timeout: 1
     request_timeout: 2.5
+    total_timeout: 60
     drain_timeout: 7
   docs:
     url: https://docs.example.com/sse
     headers: {Authorization: "Bearer ${file:token}"}
     disabled: false
+    connect_timeout: 3
     title: Docs
 listen:
   port: 9000
@@ -68,6 +71,7 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         False,
     )
     assert (time.startup_timeout, time.request_timeout, time.drain_timeout) == (20, 2.5, 7)
+    assert (time.idle_timeout, time.total_timeout, docs.connect_timeout) == (1, 60, 3)
     assert (docs.transport, docs.headers) == ("sse", {"Authorization": "Bearer token-of-docs"})
     assert "token-of-docs" in docs.secret_values
     assert gateway.plan.settings.listen == Listen(port=9000, allowed_hosts=("mcp.example.com",), call_timeout=30)
@@ -128,6 +132,13 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
             "servers: {a: {transport: openapi, file: x, operations: {overrides: {o: {nam: x}}}}}",
             'operation "o": the key "nam" is not known; did you mean `name`?',
         ),
+        ("servers: {a: {command: x, connect_timeout: 3}}", "connect_timeout: is for a server at an address, and this"),
+        (
+            "servers: {a: {command: x, request_timeout: 9, total_timeout: 5}}",
+            "request_timeout: is longer than `total_timeout`, which is always up before it: make it shorter",
+        ),
+        ("servers: {a: {command: x, idle_timeout: 9, request_timeout: 5}}", "idle_timeout: is longer than `request_t"),
+        ("servers: {a: {url: 'http://x', connect_timeout: 9, startup_timeout: 5}}", "longer than `startup_timeout`"),
         ("- a", "trunkline.yaml:1: is a list; a mapping is accepted"),
     ],
 )  # fmt: skip

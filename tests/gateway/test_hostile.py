@@ -57,9 +57,9 @@ async def test_noise_on_the_channel_is_skipped(mode):
 @pytest.mark.parametrize(
     ("mode", "says"),
     [
-        ("silent", "did not answer"),
+        ("silent", "no answer and no progress"),
         ("dies", "exited with code 11"),
-        ("duplicate-keys", "did not answer"),
+        ("duplicate-keys", "no answer and no progress"),
         ("lying", "'content'"),
         ("no-result", "neither a result object nor an error"),
         ("odd-type", "'task'"),

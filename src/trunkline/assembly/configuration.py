@@ -137,9 +137,22 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     startup_timeout: Annotated[
         Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
     ] = None
+    connect_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds a connection to it may take. Left out: 10.", examples=[3])
+    ] = None
+    idle_timeout: Annotated[
+        Seconds | None,
+        Meta(
+            description="Seconds of a call without anything coming at all. Left out: as request_timeout.", examples=[30]
+        ),
+    ] = None
     request_timeout: Annotated[
         Seconds | None,
         Meta(description="Seconds a call may be silent; progress starts them anew. Left out: 60.", examples=[300]),
+    ] = None
+    total_timeout: Annotated[
+        Seconds | None,
+        Meta(description="Seconds a call may take in all, whatever its progress. Left out: 3600.", examples=[900]),
     ] = None
     drain_timeout: Annotated[
         Seconds | None,

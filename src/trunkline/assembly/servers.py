@@ -25,10 +25,18 @@ _STARTED, _REMOTE, _DESCRIBED = "a server that is started", "a server at an addr
 _KINDS: dict[Transport, str] = {"stdio": _STARTED, "http": _REMOTE, "sse": _REMOTE, "openapi": _DESCRIBED}
 _MEANT_FOR: tuple[tuple[tuple[str, ...], str, frozenset[Transport]], ...] = (
     (("command", "args", "env", "env_file", "cwd", "processes"), _STARTED, frozenset({"stdio"})),
-    (("url", "headers"), _REMOTE, frozenset({"http", "sse", "openapi"})),
+    (("url", "headers", "connect_timeout"), _REMOTE, frozenset({"http", "sse", "openapi"})),
     (("file", "base_url", "auth", "variables", "operations"), _DESCRIBED, frozenset({"openapi"})),
 )
 """Keys that say nothing about some kinds of server; a file that uses them there means something else."""
+
+_WITHIN = (
+    ("connect_timeout", "startup_timeout"),
+    ("idle_timeout", "request_timeout"),
+    ("idle_timeout", "total_timeout"),
+    ("request_timeout", "total_timeout"),
+)
+"""Times, and others that would always be up before them if they were shorter."""
 
 _UNSAID = ServerSettings()
 
@@ -37,6 +45,12 @@ def server_faults(settings: ServerSettings, place: Place) -> Iterator[str]:
     """What cannot be meant in one server."""
     yield from _literals(settings, place)
     yield from _misplaced(settings, place)
+    for short, long in _WITHIN:
+        one, other = getattr(settings, short), getattr(settings, long)
+        if one is not None and other is not None and one > other:
+            yield (
+                place.at(short).fault(f"is longer than `{long}`, which is always up before it: make it shorter").message
+            )
 
 
 def spelled(settings: ServerSettings) -> dict[str, object]:
@@ -55,7 +69,14 @@ def spelled(settings: ServerSettings) -> dict[str, object]:
         "startup_timeout_sec": settings.startup_timeout,
         "tool_timeout_sec": settings.request_timeout,
         "title": settings.title,
-        "trunkline": {"processes": settings.processes, "pins": settings.pins},
+        "trunkline": {
+            "processes": settings.processes,
+            "pins": settings.pins,
+            "connect_timeout": settings.connect_timeout,
+            "idle_timeout": settings.idle_timeout,
+            "total_timeout": settings.total_timeout,
+            "drain_timeout": settings.drain_timeout,
+        },
         "description": settings.description,
     }
     if settings.transport == "openapi":

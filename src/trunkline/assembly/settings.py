@@ -5,7 +5,7 @@ What may live here: reading and checking, without the environment. What may not:
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -155,7 +155,7 @@ class _Native:
                 # What is missing may be missing because of what is too much.
                 self.faults += [] if wrong else [error.message]
                 continue
-            yield replace(entry, drain_timeout=settings.drain_timeout)
+            yield entry
 
     def _tokens(self, read: Configuration) -> None:
         for index, token in enumerate(read.tokens):

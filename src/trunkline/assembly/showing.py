@@ -33,9 +33,17 @@ from trunkline.portable.jsonc import Trail, parse
 from trunkline.portable.model import Entry, Input
 
 _PROCESS = ("command", "args", "env", "env_file", "cwd", "processes")
-_REMOTE = ("url", "headers")
+_REMOTE = ("url", "headers", "connect_timeout")
 _API = ("file", "base_url", "auth", "variables", "operations")
 _CAMEL = {"operation_ids": "operationIds"}
+_TIMES = {
+    "startup_timeout": Backoff().start,
+    "connect_timeout": Limits().connect,
+    "idle_timeout": Limits().request,
+    "request_timeout": Limits().request,
+    "total_timeout": Limits().total,
+    "drain_timeout": Limits().drain,
+}
 _SCHEMES = re.compile(r"(Bearer|Basic|Token) $", re.IGNORECASE)
 _OPTION = re.compile(r"(--?[A-Za-z0-9_-]+)=(.*)", re.DOTALL)
 _DEFAULT = re.compile(r":-.*\}")
@@ -117,7 +125,7 @@ class _Rows:
                 for member, text in value.items():
                     yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, value, name, member))
             else:
-                shown = self._settings.pins if name == "pins" and value is None else _shown(name, value)
+                shown = self._settings.pins if name == "pins" and value is None else _shown(entry, name, value)
                 yield Row(key, shown, self._origin(entry, source, value, name))
 
     def _api(self, entry: Entry, source: Source) -> Iterator[Row]:
@@ -200,11 +208,12 @@ def _trails(name: str, lines: Mapping[Trail, int]) -> Iterator[Trail]:
             yield (*above, name)
 
 
-def _shown(name: str, value: object) -> str:
+def _shown(entry: Entry, name: str, value: object) -> str:
     """One field of a server, with what holds when it is left out."""
-    limits = {"startup_timeout": Backoff().start, "request_timeout": Limits().idle, "drain_timeout": Limits().drain}
-    if value is None and name in limits:
-        return _text(limits[name])
+    if value is None and name in _TIMES:
+        # Without a time of its own, silence is ended by what ends a call without progress.
+        held = entry.request_timeout if name == "idle_timeout" else None
+        return _text(held or _TIMES[name])
     if value is None and name == "allow":
         return "(all)"
     if name == "args" and isinstance(value, tuple):

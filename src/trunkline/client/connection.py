@@ -117,7 +117,7 @@ class Connection:
             if error.status in _WRONG_ERA and await self._era_changed(peer, error):
                 return _pause("misunderstood")
             return _pause("lost") if repeatable and error.status >= 500 else None
-        if isinstance(error, RequestTimeout | InvalidAnswer):
+        if isinstance(error, InvalidAnswer) or (isinstance(error, RequestTimeout) and error.delivered):
             return None
         if not isinstance(error, TransportError) or not (repeatable or not error.delivered):
             return None

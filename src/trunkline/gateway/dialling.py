@@ -85,12 +85,16 @@ class Dialler:
         info: the gateway's `Implementation` record, told to upstreams as `clientInfo`.
         timeout: seconds a handshake may take.
         era: set to speak one era only, without probing.
+        connect: seconds a connection over HTTP may take.
     """
 
-    def __init__(self, info: Mapping[str, object], timeout: float = 60.0, era: Era | None = None) -> None:
+    def __init__(
+        self, info: Mapping[str, object], timeout: float = 60.0, era: Era | None = None, connect: float = 10.0
+    ) -> None:
         self._info = dict(info)
         self._timeout = timeout
         self._era = era
+        self._connect = connect
         self._memory = EraMemory()
         self._holders = 0
         self._pool: aiohttp.ClientSession | None = None
@@ -104,6 +108,7 @@ class Dialler:
             timeout=call.entry.startup_timeout or self._timeout,
             on_event=call.on_event or partial(_overhear, call.hear),
             era=self._era,
+            connect=call.entry.connect_timeout or self._connect,
         )
         if call.entry.transport == "stdio":
             return await self._start(call, approach)
@@ -143,7 +148,7 @@ class Dialler:
     async def _describe(self, call: Call) -> Connection:
         from trunkline.gateway.openapi.peer import open_api
 
-        peer = await open_api(call.entry, self._shared())
+        peer = await open_api(call.entry, self._shared(), call.entry.connect_timeout or self._connect)
         for fault in peer.faults[:20]:
             call.hear(f"left out: {fault}")
         return Connection(peer)

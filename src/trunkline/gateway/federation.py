@@ -55,7 +55,7 @@ class Federation(Face):
         self._entries = tuple(entries)
         made = info or _INFO
         allowed = limits or Limits()
-        dialler = Dialler(made)
+        dialler = Dialler(made, connect=allowed.connect)
         self._singles: list[tuple[str, Face]] = []
         self._make = partial(Upstream, dial=dial or dialler, limits=allowed, backoff=backoff)
         enabled = [self._make(entry) for entry in entries if not entry.disabled]

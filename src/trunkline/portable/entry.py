@@ -37,6 +37,10 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "request_timeout": ("tool_timeout_sec", "timeout"),
     "processes": ("trunkline",),
     "pins": ("trunkline",),
+    "connect_timeout": ("trunkline",),
+    "idle_timeout": ("trunkline",),
+    "total_timeout": ("trunkline",),
+    "drain_timeout": ("trunkline",),
     "title": ("title",),
     "description": ("description",),
     "file": ("file",),
@@ -46,6 +50,9 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "operations": ("operations",),
 }
 """The members of a file that say what each key of a server says."""
+
+_SECONDS = ("connect_timeout", "idle_timeout", "total_timeout", "drain_timeout")
+"""What no client's format has, under our own member."""
 
 MARKS = frozenset(COMMAND + URL)
 """Members of which a server has at least one."""
@@ -96,7 +103,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
-    processes, pins = _ours(fields)
+    processes, pins, seconds = _ours(fields)
     return Entry(
         name=name,
         transport=transport,
@@ -117,25 +124,30 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         description=fields.text("description"),
         processes=processes,
         pins=pins,
+        connect_timeout=seconds["connect_timeout"],
+        idle_timeout=seconds["idle_timeout"],
+        total_timeout=seconds["total_timeout"],
+        drain_timeout=seconds["drain_timeout"],
         extra=fields.rest,
     )
 
 
-def _ours(fields: Fields) -> tuple[Processes, PinMode | None]:
+def _ours(fields: Fields) -> tuple[Processes, PinMode | None, dict[str, float | None]]:
     """Our own member in files that many clients read: `"trunkline": {"processes": "per-session", "pins": "strict"}`."""
     ours, place = fields.take("trunkline")
-    if ours is None:
-        return "shared", None
-    if not isinstance(ours, dict) or not ours.keys() <= {"processes", "pins"}:
-        raise place.fault("takes the members `processes` and `pins`, and no others")
-    return _word(ours, "processes", _PROCESSES, place) or "shared", _word(ours, "pins", _PINS, place)
+    if not isinstance(ours, dict | None) or not (ours or {}).keys() <= {"processes", "pins", *_SECONDS}:
+        seconds = ", ".join(f"`{name}`" for name in _SECONDS)
+        raise place.fault(f"takes the members `processes` and `pins`, and seconds: {seconds}; no others")
+    inner = Fields(ours or {}, place)
+    processes, pins = _word(inner, "processes", _PROCESSES), _word(inner, "pins", _PINS)
+    return processes or "shared", pins, {name: inner.seconds(name) for name in _SECONDS}
 
 
-def _word(given: Mapping[str, object], member: str, words: tuple[Word, ...], place: Place) -> Word | None:
-    value = given.get(member)
+def _word(given: Fields, member: str, words: tuple[Word, ...]) -> Word | None:
+    value, place = given.take(member)
     found = next((word for word in words if word == value), None)
     if found is None and value is not None:
-        raise place.at(member).fault("is not one of the words there are: " + ", ".join(map(repr, words)))
+        raise place.fault("is not one of the words there are: " + ", ".join(map(repr, words)))
     return found
 
 

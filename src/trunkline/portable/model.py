@@ -30,7 +30,8 @@ class Entry:
         disabled: listed, not run.
         allow: tools to show, `*` matches any run of characters; None shows all, an empty tuple none.
         deny: tools to hide; wins over `allow`.
-        startup_timeout, request_timeout: seconds; None leaves them to the reader.
+        startup_timeout, connect_timeout, idle_timeout, request_timeout, total_timeout: seconds; None leaves them to the
+            reader. What each bounds stands in `gateway/limits.py`.
         drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
         processes: a started server's: one `shared` by all callers, or one for each of them (`per-session`).
@@ -57,7 +58,10 @@ class Entry:
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
     startup_timeout: float | None = None
+    connect_timeout: float | None = None
+    idle_timeout: float | None = None
     request_timeout: float | None = None
+    total_timeout: float | None = None
     drain_timeout: float | None = None
     title: str | None = None
     description: str | None = None
