@@ -52,8 +52,12 @@ def slow(note: Callable[[str], None], sign: Callable[[], None] = lambda: None) -
         return await endless("drip", dripping)
 
     @server.tool
-    async def ask(context: Context) -> str:
-        answer = await context.elicit("How long?", {"type": "object", "properties": {"s": {"type": "string"}}})
+    async def ask(context: Context, question: str = "How long?", gate: str = "") -> str:
+        if gate:
+            note(f"{question} began")
+        while gate and not Path(gate).exists():
+            await asyncio.sleep(PACE)
+        answer = await context.elicit(question, {"type": "object", "properties": {"s": {"type": "string"}}})
         return str(answer.content)
 
     return server

@@ -100,6 +100,7 @@ def test_our_own_member_says_how_processes_are_shared_and_what_is_held_to_pins()
 
     assert (entry.processes, entry.pins, entry.extra) == ("per-session", "strict", {})
     assert (one(command="x").processes, one(command="x").pins) == ("shared", None)
+    assert one(command="x", trunkline={"processes": "per-call"}).processes == "per-call"
     for wrong, said in (
         ({"processes": "each"}, "'per-session'"),
         ({"pins": True}, "'strict'"),

@@ -124,9 +124,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tuple[str, ...], Meta(description="The tools to hide; wins over `allow`.", examples=[["git_push*"]])
     ] = ()
     processes: Annotated[
-        Literal["shared", "per-session"],
+        Literal["shared", "per-session", "per-call"],
         Meta(
-            description="One process for all callers, or one for each: for servers that ask or keep state.",
+            description="Whether all callers share a process, or each has one, or each call of theirs at a time.",
             examples=["per-session"],
         ),
     ] = "shared"

@@ -84,7 +84,8 @@ class Upstream:
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
         room = limits.processes if entry.transport == "stdio" else limits.sessions
-        self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle)
+        alone = entry.processes == "per-call"
+        self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle, alone=alone)
         self._holding = Holding(self.name, limits)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)

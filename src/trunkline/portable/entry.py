@@ -75,7 +75,7 @@ _GOOSE = frozenset({"cmd", "envs", "env_keys", "uri", "available_tools"})
 _CLINE = frozenset({"autoApprove", "alwaysAllow"})
 _CLINE_MOST = 3600
 
-_PROCESSES: tuple[Processes, ...] = ("shared", "per-session")
+_PROCESSES: tuple[Processes, ...] = ("shared", "per-session", "per-call")
 _PINS: tuple[PinMode, ...] = ("off", "changed", "strict")
 Word = TypeVar("Word", bound=str)
 

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Transport = Literal["stdio", "http", "sse", "openapi"]
-Processes = Literal["shared", "per-session"]
+Processes = Literal["shared", "per-session", "per-call"]
 PinMode = Literal["off", "changed", "strict"]
 Format = Literal["mcpServers", "servers", "context_servers", "root", "list"]
 InputType = Literal["promptString", "pickString"]
@@ -34,7 +34,8 @@ class Entry:
             reader. What each bounds stands in `gateway/limits.py`.
         drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
-        processes: a started server's: one `shared` by all callers, or one for each of them (`per-session`).
+        processes: a started server's: one `shared` by all callers, one for each of them (`per-session`), or as many for
+            each as calls run at a time (`per-call`).
         pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
             is the same, whatever is believed of what it says.
         extra: members this model has no field for, as they were read.
