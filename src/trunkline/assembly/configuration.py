@@ -280,6 +280,12 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=["strict"],
         ),
     ] = "off"
+    prefix: Annotated[
+        bool,
+        Meta(
+            description="Names begin with their server's; false, for one server alone, leaves them.", examples=[False]
+        ),
+    ] = True
     endpoints: Annotated[
         dict[str, EndpointSettings], Meta(description="Selections of the gateway under paths of their own, by name.")
     ] = {}

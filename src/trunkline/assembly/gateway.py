@@ -18,8 +18,10 @@ from msgspec.structs import replace
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
+from trunkline.assembly.settings import together
 from trunkline.engine.doors import Authenticator
 from trunkline.engine.engine import Engine
+from trunkline.errors import ConfigError
 from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
@@ -50,6 +52,9 @@ class Gateway:
         limits: values of `CallLimits` that do as well; None leaves the configuration's.
         progressive: tools are found by search instead of being listed.
         pins: goes before the configuration's `pins`, now and later; the plan was made with it.
+        prefix: as `prefix` in the configuration; None leaves the configuration's.
+
+    Raises `ConfigError` when names are to stay as they are and there are several servers.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Gateway:
         limits: Mapping[str, int | float | None] | None = None,
         progressive: bool = False,
         pins: PinMode | None = None,
+        prefix: bool | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -71,7 +77,8 @@ class Gateway:
         self._limits = plan.settings.limits
         self._authenticator = authenticator
         self._call_timeout = call_timeout
-        self.federation = Federation(plan.entries, info=own_info(), pins=plan.pins)
+        self._prefix = prefix
+        self.federation = Federation(plan.entries, info=own_info(), pins=plan.pins, prefix=self._prefixed(plan))
         self.limiter = _limiter(plan, limits or {}, self.federation)
         made = ProgressiveEngine if progressive else Engine
         self.application = Application(
@@ -101,7 +108,7 @@ class Gateway:
         """Become what a plan says, in one step and without dropping a call. Raises `ConfigError`, changing nothing."""
         before = {entry.name: entry for entry in self.plan.entries}
         after = {entry.name: entry for entry in plan.entries}
-        self.federation.replace(plan.entries, plan.pins)
+        self.federation.replace(plan.entries, plan.pins, prefix=self._prefixed(plan))
         self.plan = plan
         self.application.authenticator = self._authenticator or plan.tokens
         self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
@@ -121,6 +128,14 @@ class Gateway:
             "removed": sorted(before.keys() - after.keys()),
         }
         _log.info("configuration reloaded", extra={name: ",".join(servers) for name, servers in facts.items()})
+
+    def _prefixed(self, plan: Plan) -> bool:
+        settings = plan.settings
+        prefix = settings.prefix if self._prefix is None else self._prefix
+        others = None if prefix else together(settings.servers, settings.problems)
+        if others:
+            raise ConfigError(f"{settings.path}: only one server alone can go without prefix, and there are {others}")
+        return prefix
 
     def settled(self) -> bool:
         """Whether every upstream has answered or failed at least once."""
@@ -154,6 +169,7 @@ def read_gateway(
     limits: Mapping[str, int | float | None] | None = None,
     progressive: bool = False,
     pins: PinMode | None = None,
+    prefix: bool | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -164,6 +180,7 @@ def read_gateway(
         limits: values of `CallLimits` that go before the file's; None leaves those.
         progressive: tools are found by search instead of being listed.
         pins: goes before the file's `pins`; what a server says for itself holds all the same.
+        prefix: goes before the file's; None leaves that.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
@@ -177,6 +194,7 @@ def read_gateway(
         limits=limits,
         progressive=progressive,
         pins=pins,
+        prefix=prefix,
     )
 
 

@@ -4,7 +4,8 @@ What it is for: `trunkline.yaml` and any client's file read into the same `Setti
 What may live here: reading and checking, without the environment. What may not: resolving references, applying.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Settings:
         faults: what makes the whole file unusable.
         problems: servers that were left out.
         includes: the files it names.
+        prefix: names begin with their server's.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Settings:
     limits: CallLimits = field(default_factory=CallLimits)
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
     pins: PinMode = "off"
+    prefix: bool = True
 
 
 def is_native(path: str) -> bool:
@@ -86,6 +89,13 @@ def workspace(path: str) -> Path:
     """The folder `${workspaceFolder}` means: where the file lies, or the project whose editor folder holds it."""
     folder = Path(path).resolve().parent
     return folder.parent if folder.name in _EDITOR_FOLDERS else folder
+
+
+def together(servers: Iterable[tuple[Entry, Source]], problems: Iterable[Problem]) -> str | None:
+    """The servers there are where they are several, broken ones too, since they may be mended; None for one alone."""
+    names = [entry.name for entry, _ in servers if not entry.disabled]
+    names += [problem.server for problem in problems if problem.server is not None]
+    return ", ".join(json.dumps(name[:80]) for name in names) if len(names) > 1 else None
 
 
 class _Native:
@@ -112,6 +122,10 @@ class _Native:
         self._tokens(read)
         self.faults += endpoint_faults(read.endpoints, self.place)
         self._names(servers)
+        others = None if read.prefix else together(servers, self.problems)
+        if others:
+            said = f"is for one server alone, and there are {others}; leave it out, or disable all but one"
+            self.faults.append(self.place.at("prefix").fault(said).message)
         return Settings(
             self.path,
             True,
@@ -125,6 +139,7 @@ class _Native:
             read.limits,
             read.endpoints,
             read.pins,
+            read.prefix,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:

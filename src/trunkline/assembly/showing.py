@@ -96,6 +96,7 @@ class _Rows:
         for entry, source in self._settings.servers:
             yield from self._server(entry, source)
         yield Row("pins", self._settings.pins, self._native("pins"))
+        yield Row("prefix", _text(self._settings.prefix), self._native("prefix"))
         for name, endpoint in self._settings.endpoints.items():
             yield from self._endpoint(name, endpoint)
         for name in Listen.__struct_fields__:
