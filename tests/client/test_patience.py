@@ -47,3 +47,17 @@ async def test_who_cancels_a_call_is_not_told_of_a_timeout() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_is_left_when_a_person_has_answered_is_all_there_is() -> None:
+    patience = Patience(60, 0.4, 60)
+
+    async def work() -> None:
+        patience.attend(Pulse())
+        with patience.stopped():
+            await asyncio.sleep(0.8)
+        await asyncio.sleep(30)
+
+    async with asyncio.timeout(20):
+        with pytest.raises(RequestTimeout, match="no end after"):
+            await patience.bound(work())

@@ -126,21 +126,23 @@ class Patience:
             if self._asking == 0:
                 now = self._progress = time.monotonic()
                 self._end += now - self._since
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._look()
 
     def _arm(self, seconds: float) -> None:
-        # The timer is never late: whatever puts a limit off leaves it to look again.
+        # The timer is never late: what puts a limit off leaves the timer alone, and it looks again.
         if seconds < math.inf:
             self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._look)
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if self._asking > 0:
-            self._arm(self._step if self._step < math.inf else self._total)
+        if self._scope is None or self._asking > 0:
             return
+        now = time.monotonic()
         limit, due = min(self._due(), key=lambda one: one[1])
         if due - now > _GRAIN:
             self._arm(due - now if self._pulse is not None else min(due - now, self._step))
-        elif self._scope is not None:
+        else:
             self.over = limit
             self._scope.reschedule(asyncio.get_running_loop().time())
 
