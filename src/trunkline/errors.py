@@ -40,7 +40,7 @@ A slow tool or a broken upstream is answered with status 200: a load balancer mu
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class TrunklineError(Exception):
@@ -332,8 +332,35 @@ class TransportError(TrunklineError):
         self.delivered = delivered
 
 
+Limit = Literal["connect", "idle", "request", "total", "deadline"]
+"""What a request may not take too long for: to connect, without anything coming, without progress, in all, and in all
+because its caller does not wait longer."""
+
+
 class RequestTimeout(TransportError):
-    """No answer came within the time allowed."""
+    """No answer came within the time allowed.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        limit: which time it was.
+        seconds: how long it was.
+        delivered: see `TransportError`.
+        silent: nothing at all came meanwhile.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        limit: Limit = "request",
+        seconds: float = 0.0,
+        *,
+        delivered: bool = True,
+        silent: bool = True,
+    ) -> None:
+        super().__init__(message, delivered=delivered)
+        self.limit = limit
+        self.seconds = seconds
+        self.silent = silent
 
 
 class HttpFailure(TransportError):

@@ -13,7 +13,10 @@ from trunkline.portable.yaml import parse_yaml
 
 DOCS = Path(__file__).parents[2] / "docs"
 CHECKED_IN = DOCS / "trunkline.schema.json"
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (DOCS / "configuration.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+PAGES = {page.name: page.read_text("utf-8") for page in sorted(DOCS.glob("*.md"))}
+BLOCKS = [
+    text for page in PAGES.values() for text in re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+]
 
 
 def test_what_is_checked_in_is_what_the_types_say() -> None:
@@ -46,6 +49,8 @@ def test_the_documentation_shows_a_file_for_editors() -> None:
         "servers: {a: {command: x, args: x}}",
         "servers: {a: {command: x, request_timeout: 0}}",
         "servers: {a: {url: 'http://x', transport: ws}}",
+        "servers: {a: {file: x, transport: openapi, operations: {includes: {}}}}",
+        "servers: {a: {file: x, transport: openapi, operations: {include: {tags: pets}}}}",
         "listen: {port: 70000}",
         "listen: {path: mcp}",
         "tokens: [{sha256: abc, name: a}]",

@@ -28,12 +28,15 @@ servers:
     allow: [get_*]
     deny: [get_secret]
     startup_timeout: 20
+    idle_timeout: 1
     request_timeout: 2.5
+    total_timeout: 60
     drain_timeout: 7
   docs:
     url: https://docs.example.com/sse
     headers: {Authorization: "Bearer ${file:token}"}
     disabled: false
+    connect_timeout: 3
     title: Docs
 listen:
   port: 9000
@@ -71,6 +74,7 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         False,
     )
     assert (time.startup_timeout, time.request_timeout, time.drain_timeout) == (20, 2.5, 7)
+    assert (time.idle_timeout, time.total_timeout, docs.connect_timeout) == (1, 60, 3)
     assert (docs.transport, docs.headers) == ("sse", {"Authorization": "Bearer token-of-docs"})
     assert "token-of-docs" in docs.secret_values
     assert gateway.plan.settings.listen == Listen(port=9000, allowed_hosts=("mcp.example.com",), call_timeout=30)
@@ -97,7 +101,7 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("servers: {a: {command: x, env: {PORT: 80}}}", "env.PORT: is a number; a string is accepted: put the value"),
         ("servers: {a: {command: x, disabled: yes}}", "disabled: is a string; true or false, without quotes, is"),
         ("servers: {a: {command: x, request_timeout: 0}}", "request_timeout: cannot be used; a number above 0 is"),
-        ("servers: {a: {url: 'http://x', transport: ws}}", "transport: is not one of the words there are; http, sse"),
+        ("servers: {a: {url: 'http://x', transport: ws}}", "is not one of the words there are; http, openapi"),
         ("servers: {a: {}}", "says neither how to start nor where to reach it"),
         ("servers: {a: {command: x, url: 'http://x'}}", "has both a command and a URL"),
         ("servers: [a]", "servers: is a list; a mapping of names to mappings is accepted"),
@@ -118,6 +122,33 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("listen: {drain_delay: -1}", "listen.drain_delay: cannot be used; a number, 0 or more, is accepted"),
         ("include: [gone.json]", "gone.json: cannot be read: No such file or directory"),
         ("include: [other.yaml]", "include[0]: is not the file of a client"),
+        ("servers: {a: {transport: openapi, file: x, bas_url: y}}", "did you mean `base_url`?"),
+        ("servers: {a: {transport: openapi, file: x, command: y}}", "command: is for a server that is started"),
+        ("servers: {a: {transport: openapi, file: x, env: {A: b}}}", "env: is for a server that is started, and"),
+        ("servers: {a: {transport: openapi, file: x, url: 'http://y'}}", "a `url` or a `file`: give one"),
+        ("servers: {a: {transport: openapi}}", "a `url` or a `file`: give one"),
+        ("servers: {a: {file: x}}", "file: is for an OpenAPI document: set `transport: openapi`"),
+        ("servers: {a: {url: 'http://x', auth: {k: '${env:K}'}}}", "address: remove it, or set `transport: openapi`"),
+        ("servers: {a: {command: x, operations: {output: false}}}", "this is a server that is started: remove it"),
+        ("servers: {a: {command: x, headers: {A: b}}}", "headers: is for a server at an address, and this"),
+        ("servers: {a: {url: 'http://x', args: [b]}}", "args: is for a server that is started, and this"),
+        ("servers: {a: {transport: openapi, file: x, auth: {key: hunter2}}}", "auth.key: holds a secret; refer to it"),
+        ("servers: {a: {transport: openapi, file: x, variables: {token: hunter2}}}", "variables.token: holds a secret"),
+        (
+            "servers: {a: {transport: openapi, file: x, operations: {overrides: {o: {arguments: {token: hunter2}}}}}}",
+            "operations.overrides.o.arguments.token: holds a secret; refer to it: ${env:TOKEN}",
+        ),
+        (
+            "servers: {a: {transport: openapi, file: x, operations: {overrides: {o: {nam: x}}}}}",
+            'operation "o": the key "nam" is not known; did you mean `name`?',
+        ),
+        ("servers: {a: {command: x, connect_timeout: 3}}", "connect_timeout: is for a server at an address, and this"),
+        (
+            "servers: {a: {command: x, request_timeout: 9, total_timeout: 5}}",
+            "request_timeout: is longer than `total_timeout`, which is always up before it: make it shorter",
+        ),
+        ("servers: {a: {command: x, idle_timeout: 9, request_timeout: 5}}", "idle_timeout: is longer than `request_t"),
+        ("servers: {a: {url: 'http://x', connect_timeout: 9, startup_timeout: 5}}", "longer than `startup_timeout`"),
         ("- a", "trunkline.yaml:1: is a list; a mapping is accepted"),
     ],
 )  # fmt: skip
@@ -255,7 +286,12 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 KEYS = ["command", "args", "env", "url", "headers", "disabled", "allow", "request_timeout", "transport", "deny", "cwd"]
-SERVER = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), VALUES, max_size=5)
+KEYS += ["file", "base_url", "auth", "variables", "operations"]
+API = st.fixed_dictionaries(
+    {"transport": st.just("openapi"), "type": st.just("openapi"), "file": st.just("api.json")},
+    optional=dict.fromkeys(KEYS[-4:], VALUES),
+)
+SERVER = API | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), VALUES, max_size=5)
 TOKEN = st.dictionaries(st.sampled_from(["name", "sha256", "secret", "tools"]), VALUES, max_size=4)
 LISTEN = st.dictionaries(st.sampled_from(list(Listen.__struct_fields__)), VALUES, max_size=4)
 WHOLE = st.fixed_dictionaries(

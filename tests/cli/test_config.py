@@ -35,7 +35,10 @@ def test_show_says_what_holds_and_why(file: str, capsys: pytest.CaptureFixture[s
     assert said(capsys) == Path(f"show-{file.replace('.', '-')}.txt").read_text("utf-8")
 
 
-@pytest.mark.parametrize("key", ["", "listen.port", "servers.NAME.request_timeout", "tokens"])
+KEYS = ["", "listen.port", "servers.NAME.request_timeout", "servers.NAME.operations", "tokens"]
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_explain_says_what_a_key_does(key: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "explain", *key.split()]) == 0
     assert said(capsys) == Path(f"explain{key and '-'}{key}.txt").read_text("utf-8")
@@ -46,6 +49,8 @@ def test_explain_says_what_a_key_does(key: str, capsys: pytest.CaptureFixture[st
     [
         ("port", "listen.port"),
         ("servers.my.files.env", "servers.NAME.env"),
+        ("servers.my.pets.operations.overrides.list.all.name", "servers.NAME.operations.overrides.NAME.name"),
+        ("endpoints.oslo.edit_tools.x.pin", "endpoints.NAME.edit_tools.NAME.pin"),
         ("tokens[0].name", "tokens[].name"),
         ("tokens.name", "tokens[].name"),
     ],
@@ -66,9 +71,34 @@ def test_a_sound_file_is_said_to_be_one(
 
 
 @pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (None, "the document {folder}/api.json cannot be read: No such file or directory"),
+        ("[1]", "api.json is no OpenAPI document"),
+        ('{"openapi": "3.1.0", "paths": {}}', "the document has no operation to show"),
+    ],
+)
+def test_check_reads_the_documents_of_apis(
+    folder: Path,
+    document: str | None,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", "token-of-ci")
+    (folder / "token").write_text("token-of-docs")
+    (folder / "api.json").unlink() if document is None else (folder / "api.json").write_text(document)
+
+    assert main(["config", "check", "trunkline.yaml"]) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f'trunkline.yaml:8: server "pets": {said.format(folder=folder)}')
+
+
+@pytest.mark.parametrize(
     ("arguments", "hint"),
     [
         (["explain", "listen.prot"], "did you mean listen.port?"),
+        (["explain", "servers.my.files.comand"], "did you mean servers.NAME.command?"),
         (["explain", "zzz"], "shows all keys"),
         (["show", "broken.yaml"], "did you mean `command`?"),
         (["show", "gone.json"], "gone.json: cannot be read"),

@@ -16,26 +16,25 @@ from trunkline import Client, ToolError, accept_defaults
 from trunkline.protocol.revisions import Era
 
 PEERS = Path(__file__).resolve().parent / "peers"
-EVERYTHING = running.MODULES / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 WAIT_SECONDS = 30
 
 
 def command(peer: str) -> list[str]:
     """How a peer is started, up to its transport."""
     if peer == "ts":
-        running._installed(running.MODULES / "node_modules")
+        running.need(running.MODULES / "node_modules")
         folder = running.MODULES / "client-peers"
         folder.mkdir(exist_ok=True)
         shutil.copy(PEERS / "ts_server.mjs", folder)
         return [str(running.NODE), str(folder / "ts_server.mjs")]
-    running._installed(running.PYTHON)
+    running.need(running.PYTHON)
     return [str(running.PYTHON), str(PEERS / f"{peer}_server.py")]
 
 
 def everything() -> list[str]:
     """How server-everything is started."""
-    running._installed(EVERYTHING)
-    return [str(running.NODE), str(EVERYTHING)]
+    running.need(running.EVERYTHING)
+    return [str(running.NODE), str(running.EVERYTHING)]
 
 
 @contextmanager

@@ -42,7 +42,7 @@ async def main():
     child = await ChildProcess.start(sys.argv[1], json.loads(sys.argv[2]))
     await child.send_line({INITIALIZE!r})
     line = await child.read_line()
-    assert line and b"serverInfo" in line, (line, child.diagnosis)
+    assert line and b"serverInfo" in line, (line, child.reason, child.stderr.last())
     print(child.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -91,7 +91,7 @@ def test_the_whole_family_ends_when_we_are_killed(parent: "subprocess.Popen[byte
 async def test_close_ends_the_whole_family(launcher: str) -> None:
     child = await ChildProcess.start(launcher, LAUNCHED[launcher], env={"PATH": PATH})
     await child.send_line(INITIALIZE)
-    assert b"serverInfo" in (await child.read_line() or b""), child.diagnosis
+    assert b"serverInfo" in (await child.read_line() or b""), (child.reason, child.stderr.last())
     family = living({child.pid}, (), {})
     assert len(family) >= 2
     await child.close()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from trunkline.engine.patterns import matches
 from trunkline.engine.principal import Principal
 from trunkline.portable.model import Entry
 
@@ -26,6 +27,7 @@ from trunkline.portable.model import Entry
     ],
 )
 def test_only_a_star_is_special_in_the_lists_of_callers_and_of_servers(pattern: str, tool: str, admitted: bool) -> None:
+    assert matches(pattern, tool) == admitted
     assert Principal("test", "ann", tools=(pattern,)).may_call(tool) == admitted
     assert Entry("one", "stdio", command="x", allow=(pattern,)).admits(tool) == admitted
     assert Entry("one", "stdio", command="x", deny=(pattern,)).admits(tool) != admitted

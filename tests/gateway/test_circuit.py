@@ -49,6 +49,17 @@ def test_it_opens_after_failures_in_a_row():
     assert bench.refused() == 5000
 
 
+@pytest.mark.parametrize("limit", ["total", "deadline"])
+def test_a_server_that_sent_something_all_the_time_is_there(limit):
+    bench = Bench()
+    for _ in range(5):
+        bench.fail(RequestTimeout("long", limit, silent=False))
+    assert bench.circuit.state == "closed"
+    for _ in range(3):
+        bench.fail(RequestTimeout("long", limit))
+    assert bench.circuit.state == "open"
+
+
 def test_the_probe_that_is_answered_closes_it():
     bench = Bench()
     bench.open()

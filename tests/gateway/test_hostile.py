@@ -57,9 +57,9 @@ async def test_noise_on_the_channel_is_skipped(mode):
 @pytest.mark.parametrize(
     ("mode", "says"),
     [
-        ("silent", "did not answer"),
+        ("silent", "no answer and no progress"),
         ("dies", "exited with code 11"),
-        ("duplicate-keys", "did not answer"),
+        ("duplicate-keys", "no answer and no progress"),
         ("lying", "'content'"),
         ("no-result", "neither a result object nor an error"),
         ("odd-type", "'task'"),
@@ -103,7 +103,7 @@ async def test_calls_to_a_server_that_does_not_answer_fail_at_once_until_it_does
     entry = stateful("mute", mute, request_timeout=0.2)
     async with beside(entry, silences=2, silence=0.5) as (federation, caller):
         for _ in range(2):
-            with pytest.raises(UpstreamUnavailable, match="did not answer"):
+            with pytest.raises(UpstreamUnavailable, match="no answer and no progress"):
                 await caller.call("mute__echo")
         assert federation.statuses()[1].circuit == "open"
         with pytest.raises(UpstreamUnavailable, match="2 calls in a row failed; next attempt in") as failure:

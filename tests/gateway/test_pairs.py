@@ -12,16 +12,13 @@ from dataclasses import replace
 import pytest
 
 from tests.gateway.callers import ALICE, BOB, Caller, descendants, until
-from tests.gateway.test_real_upstreams import EVERYTHING, STDIO, everything, over
-from tests.interop.running import PYTHON
+from tests.gateway.test_real_upstreams import STDIO, everything, over
+from tests.interop.running import EVERYTHING, need
 from trunkline.errors import ProtocolError
 from trunkline.gateway import Limits
 from trunkline.portable.model import Entry
 
-pytestmark = pytest.mark.skipif(
-    not (PYTHON.exists() and EVERYTHING.exists()),
-    reason="build/peers and build/node are missing; `make test` makes them",
-)
+need(EVERYTHING)
 
 ABLE = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
 ANSWERS = {

@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.callers import ALICE, BOB, Caller, descendants, gateway, until
-from tests.interop.running import MODULES, NODE, PYTHON, environment, serving
+from tests.interop.running import EVERYTHING, NODE, PYTHON, environment, need, serving
 from trunkline.errors import ProtocolError
 from trunkline.gateway import Federation
 from trunkline.gateway.dialling import Dialler
 from trunkline.portable.model import Entry
 
-EVERYTHING = MODULES / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 OFFICIAL = Path(__file__).parent / "peers/official.py"
 ERAS = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]
 
-pytestmark = pytest.mark.skipif(
-    not (PYTHON.exists() and EVERYTHING.exists()),
-    reason="build/peers and build/node are missing; `make test` makes them",
-)
+need(PYTHON, EVERYTHING)
 
 TIME = Entry("time", "stdio", command=str(PYTHON), args=("-m", "mcp_server_time"))
 STDIO = Entry("everything", "stdio", command=str(NODE), args=(str(EVERYTHING), "stdio"))

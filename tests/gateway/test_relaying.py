@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.gateway.callers import Caller
 from tests.gateway.upstreams import federated, workshop
 from trunkline import Server
+from trunkline.client.patience import Patience
 from trunkline.engine.context import Context
 from trunkline.engine.principal import ANONYMOUS
 from trunkline.engine.rounds import InputRequired
@@ -28,9 +29,8 @@ objects = st.dictionaries(st.sampled_from(KEYS), anything, max_size=5)
 
 def relay() -> Relay:
     capabilities = {"elicitation": {}, "roots": {}}
-    return Relay(
-        Context(1, "tools/call", Params(), R_2026_07_28, ANONYMOUS, Caller(None), capabilities, log_level="debug")
-    )
+    context = Context(1, "tools/call", Params(), R_2026_07_28, ANONYMOUS, Caller(None), capabilities, log_level="debug")
+    return Relay(context, Patience(60, 60))
 
 
 @given(objects)

@@ -98,6 +98,27 @@ async def test_a_call_that_waits_for_a_person_is_found_at_the_server_it_began_at
         await until(lambda: not federation._retiring._tasks)
 
 
+@pytest.mark.parametrize("prefix", [False, True])
+async def test_so_is_one_whose_server_gets_other_names(prefix):
+    entries = ENTRIES[:1]
+    names = {True: "east__order", False: "order"}
+    shop = federated(shops(), entries=entries, legacy=("east",), shared=False, prefix=prefix)
+    async with shop as (federation, engine, _):
+        caller = Caller(engine, capabilities={"elicitation": {"form": {}}})
+        assert names[prefix] in await caller.tools()
+        params = {"name": names[prefix], "arguments": {"item": "nails"}}
+        for content in ({"n": 3}, {"size": "M"}):
+            asked = await caller.once("tools/call", params)
+            federation.replace(entries, prefix=not prefix)
+            key = next(iter(asked["inputRequests"]))
+            answers = {key: {"action": "accept", "content": content}}
+            params = {**params, "requestState": asked["requestState"], "inputResponses": answers}
+        result = await caller.once("tools/call", params)
+        assert result["content"][0]["text"] == "3 nails M"
+        assert names[not prefix] in await caller.tools()
+        assert names[prefix] not in await caller.tools()
+
+
 async def test_a_call_that_waits_for_a_server_to_start_gets_the_new_one():
     shop, gate = workshop("east"), asyncio.Event()
 

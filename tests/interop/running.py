@@ -18,6 +18,7 @@ PEERS = Path(__file__).resolve().parent / "peers"
 PYTHON = ROOT / "build/peers/bin/python"
 NODE = ROOT / "build/bin/node"
 MODULES = ROOT / "build/node"
+EVERYTHING = MODULES / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
 SECONDS = 55
 
 Seen = dict[str, Any]
@@ -32,13 +33,13 @@ def environment() -> dict[str, str]:
 
 def python(script: str) -> list[str]:
     """The command of a peer in Python."""
-    _installed(PYTHON)
+    need(PYTHON)
     return [str(PYTHON), str(PEERS / "python" / script)]
 
 
 def node(script: str) -> list[str]:
     """The command of a peer in TypeScript's world; scripts find packages from where they lie, so they go there."""
-    _installed(MODULES / "node_modules")
+    need(MODULES / "node_modules")
     folder = MODULES / "interop"
     folder.mkdir(exist_ok=True)
     for source in (PEERS / "node").glob("*.mjs"):
@@ -50,7 +51,7 @@ def node(script: str) -> list[str]:
 
 def package(binary: str) -> list[str]:
     """The command of a program that an npm package installs."""
-    _installed(MODULES / "node_modules")
+    need(MODULES / "node_modules")
     return [str(NODE), str(MODULES / "node_modules/.bin" / binary)]
 
 
@@ -104,6 +105,9 @@ def observe(command: Sequence[str]) -> Seen:
     return seen
 
 
-def _installed(path: Path) -> None:
-    if not path.exists():
-        pytest.skip(f"{path.relative_to(ROOT)} is not installed; `make test` installs it")
+def need(*paths: Path) -> None:
+    """Skip, with the way out, where a peer is not installed; at the top of a module it skips all of it."""
+    for path in paths:
+        if not path.exists():
+            said = f"{path.relative_to(ROOT)} is not installed; `make test` installs it"
+            pytest.skip(said, allow_module_level=True)

@@ -110,6 +110,13 @@ async def test_a_tool_has_its_part_by_pattern():
         await asyncio.gather(*tasks)
 
 
+@pytest.mark.parametrize("pattern", ["one__[qw]uick", "one__qu?ck", "one__quic", "*[!x]quick"])
+async def test_only_a_star_is_special_in_a_pattern(pattern):
+    async with Workshop(tools=(ToolLimits(tool=pattern, rate=0.001),), queue=0) as shop:
+        for _ in range(2):
+            assert (await Caller(shop.engine).call("one__quick"))["content"]
+
+
 async def test_calls_that_fail_give_their_place_back():
     async with Workshop(concurrent_per_caller=1, concurrent_per_server=1, queue=0) as shop:
         caller = Caller(shop.engine)

@@ -85,11 +85,22 @@ def test_a_command_may_be_a_list() -> None:
     assert one(command=["npx", "-y", "x"], args=["z"]) == Entry("s", "stdio", "npx", ("-y", "x", "z"))
 
 
+def test_our_own_member_has_the_times_no_client_has() -> None:
+    times = {"connect_timeout": 1, "idle_timeout": 2.5, "total_timeout": 3, "drain_timeout": 4}
+    entry = one(url="http://x", trunkline=times)
+
+    assert (entry.connect_timeout, entry.idle_timeout, entry.total_timeout, entry.drain_timeout) == (1, 2.5, 3, 4)
+    for wrong, said in ((0, "a number above 0 is accepted"), ("3", "is a string"), (True, "is true")):
+        text = json.dumps({"mcpServers": {"s": {"command": "x", "trunkline": {"total_timeout": wrong}}}})
+        assert f"trunkline.total_timeout: {said}" in complaint(text)
+
+
 def test_our_own_member_says_how_processes_are_shared_and_what_is_held_to_pins() -> None:
     entry = one(command="x", trunkline={"processes": "per-session", "pins": "strict"})
 
     assert (entry.processes, entry.pins, entry.extra) == ("per-session", "strict", {})
     assert (one(command="x").processes, one(command="x").pins) == ("shared", None)
+    assert one(command="x", trunkline={"processes": "per-call"}).processes == "per-call"
     for wrong, said in (
         ({"processes": "each"}, "'per-session'"),
         ({"pins": True}, "'strict'"),

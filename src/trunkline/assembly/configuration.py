@@ -16,8 +16,50 @@ Text = Annotated[str, Meta(min_length=1)]
 Value = Annotated[object, Meta(extra_json_schema={"description": "Any value."})]
 
 
+class OperationPatterns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Operations by what they are; in each list * is any text."""
+
+    operation_ids: Annotated[
+        tuple[Text, ...], Meta(description="Their `operationId`s.", examples=[["list*", "getPet"]])
+    ] = ()
+    tags: Annotated[tuple[Text, ...], Meta(description="Their tags.", examples=[["pets"]])] = ()
+    methods: Annotated[tuple[Text, ...], Meta(description="Their HTTP methods.", examples=[["GET"]])] = ()
+    paths: Annotated[tuple[Text, ...], Meta(description="Their paths.", examples=[["/pets/*"]])] = ()
+
+
+class OverrideSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tool of one operation, otherwise than the document says."""
+
+    name: Annotated[Text | None, Meta(description="Its name. Left out: the document's.", examples=["pets"])] = None
+    description: Annotated[
+        str | None, Meta(description="What it does, for the model.", examples=["The pets of our shop."])
+    ] = None
+    arguments: Annotated[
+        dict[str, Value],
+        Meta(description="Arguments that are filled in; callers neither see nor set them.", examples=[{"shop": 7}]),
+    ] = {}
+
+
+class OperationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which operations of an OpenAPI document become tools, and how."""
+
+    include: Annotated[OperationPatterns, Meta(description="Only operations that match every list given here.")] = (
+        OperationPatterns()
+    )
+    exclude: Annotated[OperationPatterns, Meta(description="No operation that matches one of these lists; wins.")] = (
+        OperationPatterns()
+    )
+    overrides: Annotated[
+        dict[str, OverrideSettings],
+        Meta(description="Changes by `operationId`, or by the tool's name where there is none."),
+    ] = {}
+    output: Annotated[
+        bool, Meta(description="Whether tools declare the schema of their answers.", examples=[False])
+    ] = True
+
+
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One server behind the gateway: a command that is started, or an address that is connected to."""
+    """One server behind the gateway: a command, an address, or an HTTP API with an OpenAPI document."""
 
     command: Annotated[str | None, Meta(description="The program to start.", examples=["uvx"])] = None
     args: Annotated[tuple[str, ...], Meta(description="Its arguments.", examples=[["mcp-server-time"]])] = ()
@@ -32,19 +74,47 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str | None, Meta(description="The folder it starts in; a relative one starts at this file.", examples=["tools"])
     ] = None
     url: Annotated[
-        str | None, Meta(description="The address of a remote server.", examples=["https://docs.example.com/mcp"])
+        str | None,
+        Meta(
+            description="The address of a remote server, or of an OpenAPI document.",
+            examples=["https://docs.example.com/mcp"],
+        ),
     ] = None
     headers: Annotated[
         dict[str, str],
         Meta(description="Headers sent with every request.", examples=[{"Authorization": "Bearer ${env:DOCS_TOKEN}"}]),
     ] = {}
     transport: Annotated[
-        Literal["stdio", "http", "sse"] | None,
+        Literal["stdio", "http", "sse", "openapi"] | None,
         Meta(
             description="How it is reached. Left out: stdio for a command; http, then sse, for an address.",
             examples=["http"],
         ),
     ] = None
+    file: Annotated[
+        str | None,
+        Meta(description="An OpenAPI document; a relative one starts at this file.", examples=["petstore.yaml"]),
+    ] = None
+    base_url: Annotated[
+        str | None,
+        Meta(
+            description="Where the API is, instead of what its document says.", examples=["https://api.example.com/v1"]
+        ),
+    ] = None
+    auth: Annotated[
+        dict[str, str],
+        Meta(
+            description="Credentials of an API, by name of the security scheme in its document.",
+            examples=[{"api_key": "${env:PETSTORE_KEY}"}],
+        ),
+    ] = {}
+    variables: Annotated[
+        dict[str, str],
+        Meta(description="Values of the server variables in an OpenAPI document.", examples=[{"region": "eu"}]),
+    ] = {}
+    operations: Annotated[
+        OperationSettings, Meta(description="Which operations of an OpenAPI document become tools, and how.")
+    ] = OperationSettings()
     disabled: Annotated[bool, Meta(description="Listed, but not run.", examples=[True])] = False
     allow: Annotated[
         tuple[str, ...] | None,
@@ -54,10 +124,10 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tuple[str, ...], Meta(description="The tools to hide; wins over `allow`.", examples=[["git_push*"]])
     ] = ()
     processes: Annotated[
-        Literal["shared", "per-session", "stateless"],
+        Literal["shared", "per-session", "per-call", "stateless"],
         Meta(
-            description="One process for all callers; one for each (per-session), for servers that ask or keep state; "
-            "or one of a server that keeps nothing between two calls (stateless).",
+            description="Whether all callers share a process, or each has one, or each call of theirs at a time; "
+            "`stateless` is shared, by a server that keeps nothing.",
             examples=["per-session"],
         ),
     ] = "shared"
@@ -76,9 +146,22 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     startup_timeout: Annotated[
         Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
     ] = None
+    connect_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds a connection to it may take. Left out: 10.", examples=[3])
+    ] = None
+    idle_timeout: Annotated[
+        Seconds | None,
+        Meta(
+            description="Seconds of a call without anything coming at all. Left out: as request_timeout.", examples=[30]
+        ),
+    ] = None
     request_timeout: Annotated[
         Seconds | None,
         Meta(description="Seconds a call may be silent; progress starts them anew. Left out: 60.", examples=[300]),
+    ] = None
+    total_timeout: Annotated[
+        Seconds | None,
+        Meta(description="Seconds a call may take in all, whatever its progress. Left out: 3600.", examples=[900]),
     ] = None
     drain_timeout: Annotated[
         Seconds | None,
@@ -229,6 +312,12 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=["strict"],
         ),
     ] = "off"
+    prefix: Annotated[
+        bool,
+        Meta(
+            description="Names begin with their server's; false, for one server alone, leaves them.", examples=[False]
+        ),
+    ] = True
     endpoints: Annotated[
         dict[str, EndpointSettings], Meta(description="Selections of the gateway under paths of their own, by name.")
     ] = {}

@@ -7,7 +7,7 @@ What may live here: the keys as a tree, made of the Structs. What may not: any f
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from msgspec import NODEFAULT, inspect
@@ -42,9 +42,9 @@ def explain(name: str | None) -> str:
     if not name:
         return _tree()
     known = {key.path: key for key in keys()}
-    key = known.get(_general(name)) or _by_end(known, name)
+    key = known.get(_general(name, known)) or _by_end(known, name)
     if key is None:
-        close = difflib.get_close_matches(_general(name), known, n=1)
+        close = difflib.get_close_matches(_general(name, known), known, n=1)
         hint = f"did you mean {close[0]}?" if close else "`trunkline config explain` shows all keys"
         raise ConfigError(f"There is no key {name[:80]!r}; {hint}")
     return _entry(key, [one for one in known.values() if one.path.startswith((f"{key.path}.", f"{key.path}[]."))])
@@ -101,11 +101,13 @@ def _shown(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _general(name: str) -> str:
+def _general(name: str, known: Iterable[str]) -> str:
     """A key with the names and positions of one file replaced: `servers.time.args` is `servers.NAME.args`."""
-    name = re.sub(r"\[\d*\]", "[]", name.strip())
-    name = re.sub(r"^tokens\.", "tokens[].", name)
-    return re.sub(r"^servers\.(.+)\.([^.]+)$", r"servers.NAME.\2", name)
+    name = re.sub(r"^tokens\.", "tokens[].", re.sub(r"\[\d*\]", "[]", name.strip()))
+    # Names may hold dots. The key that explains most of the text is meant.
+    fitting = [path for path in known if re.fullmatch(re.escape(path).replace("NAME", ".+"), name)]
+    guess = re.sub(r"^(servers|endpoints)\.(.+)\.([^.]+)$", r"\1.NAME.\3", name)
+    return max(fitting, key=lambda path: len(path.replace("NAME", "")), default=guess)
 
 
 def _by_end(known: dict[str, Key], name: str) -> Key | None:
@@ -119,10 +121,12 @@ def _entry(key: Key, below: list[Key]) -> str:
     lines.append("  default   " + ("(it is needed)" if key.default is None else key.default))
     if key.example is not None:
         lines.append(f"  example   {key.path.rpartition('.')[2]}: {key.example}")
-    spellings = SPELLINGS.get(key.path.rpartition(".")[2]) if key.path.startswith("servers.") else None
+    direct = re.fullmatch(r"servers\.NAME\.([a-z_]+)", key.path)
+    spellings = SPELLINGS.get(direct[1]) if direct else None
     if spellings:
         lines.append(f"  mcp.json  {', '.join(spellings)}")
-    lines += [f"  {one.path:32}  {one.description}" for one in below]
+    width = max([32, *(len(one.path) for one in below)])
+    lines += [f"  {one.path:{width}}  {one.description}" for one in below]
     return "\n".join(lines)
 
 

@@ -19,11 +19,13 @@ from msgspec.structs import replace
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
+from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
 from trunkline.engine.doors import Authenticator, Interceptor, KeyRing, Provider
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
+from trunkline.errors import ConfigError
 from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
@@ -60,6 +62,9 @@ class Gateway:
         sharing: goes before what the configuration says.
         home: keep what nothing is said of in a file of this machine, so that sessions outlive this process.
         pins: goes before the configuration's `pins`, now and later; the plan was made with it.
+        prefix: as `prefix` in the configuration; None leaves the configuration's.
+
+    Raises `ConfigError` when names are to stay as they are and there are several servers.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Gateway:
         sharing: Sharing | None = None,
         home: bool = False,
         pins: PinMode | None = None,
+        prefix: bool | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -87,7 +93,10 @@ class Gateway:
         self._authenticator = authenticator
         self._call_timeout = call_timeout
         self._shared = shared_by(self.sharing)
-        self.federation = Federation(plan.entries, info=own_info(), pins=plan.pins, shared=self._shared)
+        self._prefix = prefix
+        self.federation = Federation(
+            plan.entries, info=own_info(), pins=plan.pins, prefix=self._prefixed(plan), shared=self._shared
+        )
         self.limiter = _limiter(plan, limits or {}, self.federation)
         followed = key_ring(self.sharing)
         self._keys: KeyRing = followed or Keys()
@@ -149,7 +158,7 @@ class Gateway:
         """Become what a plan says, in one step and without dropping a call. Raises `ConfigError`, changing nothing."""
         before = {entry.name: entry for entry in self.plan.entries}
         after = {entry.name: entry for entry in plan.entries}
-        self.federation.replace(plan.entries, plan.pins)
+        self.federation.replace(plan.entries, plan.pins, prefix=self._prefixed(plan))
         self.plan = plan
         self.application.authenticator = self._authenticator or plan.tokens
         self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
@@ -170,6 +179,14 @@ class Gateway:
             "removed": sorted(before.keys() - after.keys()),
         }
         _log.info("configuration reloaded", extra={name: ",".join(servers) for name, servers in facts.items()})
+
+    def _prefixed(self, plan: Plan) -> bool:
+        settings = plan.settings
+        prefix = settings.prefix if self._prefix is None else self._prefix
+        others = None if prefix else together(settings.servers, settings.problems)
+        if others:
+            raise ConfigError(f"{settings.path}: only one server alone can go without prefix, and there are {others}")
+        return prefix
 
     def settled(self) -> bool:
         """Whether every upstream has answered or failed at least once."""
@@ -211,6 +228,7 @@ def read_gateway(
     sharing: Sharing | None = None,
     home: bool = False,
     pins: PinMode | None = None,
+    prefix: bool | None = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -223,6 +241,7 @@ def read_gateway(
         sharing: storage and keys that go before the file's.
         home: keep what nothing is said of in a file of this machine.
         pins: goes before the file's `pins`; what a server says for itself holds all the same.
+        prefix: goes before the file's; None leaves that.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
@@ -238,6 +257,7 @@ def read_gateway(
         sharing=sharing,
         home=home,
         pins=pins,
+        prefix=prefix,
     )
 
 

@@ -58,7 +58,11 @@ class ServerPaths:
             transport = self._served[name] = self._serve(name)
         # Both may change while we run.
         whole, alone = self._gateway.application, transport.application
-        alone.authenticator = None if whole.authenticator is None else _Authenticator(whole.authenticator, name)
+        alone.authenticator = (
+            None
+            if whole.authenticator is None
+            else _Authenticator(whole.authenticator, name, self._gateway.federation.prefix)
+        )
         alone.call_timeout = whole.call_timeout
         await transport(scope, receive, send)
 
@@ -69,16 +73,21 @@ class ServerPaths:
 
     def _serve(self, name: str) -> HTTPTransport:
         limiter = self._gateway.limiter
-        interceptors = () if limiter is None else (limiter.alone(name, partial(_federated, name)),)
+        interceptors = () if limiter is None else (limiter.alone(name, partial(self._named, name)),)
         face = self._gateway.federation.single(name)
         application = self._gateway.beside(face, path_of(name), interceptors=interceptors)
         whole = self._gateway.application
         whole.inflight.enter(Drain(whole, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)
 
+    def _named(self, server: str, tool: str) -> str:
+        return _federated(server, tool, self._gateway.federation.prefix)
 
-def _federated(server: str, tool: str) -> str:
+
+def _federated(server: str, tool: str, prefix: bool) -> str:
     """The name the whole gateway has for a tool."""
+    if not prefix:
+        return tool
     (label,) = names.labels([server]).values()
     return names.federated(label, [tool])[0]
 
@@ -87,22 +96,26 @@ class _Alone(Principal, frozen=True, kw_only=True):
     """A caller of one server alone: what it may call is written in the names the whole gateway has."""
 
     server: str
+    prefix: bool
 
     def may_call(self, tool: str) -> bool:
-        return self.tools is None or super().may_call(_federated(self.server, tool))
+        return self.tools is None or super().may_call(_federated(self.server, tool, self.prefix))
 
 
 class _Authenticator:
     """Says who calls one server alone."""
 
-    def __init__(self, whole: Authenticator, server: str) -> None:
+    def __init__(self, whole: Authenticator, server: str, prefix: bool) -> None:
         self._whole = whole
         self._server = server
+        self._prefix = prefix
 
     async def authenticate(self, facts: RequestFacts) -> Principal:
         """Ask the gateway's authenticator."""
         one = await self._whole.authenticate(facts)
-        return _Alone(one.issuer, one.subject, one.client, one.scopes, one.tools, server=self._server)
+        return _Alone(
+            one.issuer, one.subject, one.client, one.scopes, one.tools, server=self._server, prefix=self._prefix
+        )
 
 
 class Drain:

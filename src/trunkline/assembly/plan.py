@@ -5,7 +5,7 @@ What may live here: that step. What may not: files' contents (`settings.py`), th
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from trunkline.assembly.lockfile import lock_path, read_lock
 from trunkline.assembly.settings import Settings, Source, read_settings
 from trunkline.assembly.sharing import Sharing
 from trunkline.auth.static import StaticTokens, TokenRecord
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, TrunklineError
 from trunkline.gateway.pins import Pinning
 from trunkline.portable.interpolate import Answers, Ask, expand, resolve
 from trunkline.portable.model import Entry, Input, PinMode, Problem
+from trunkline.portable.place import server
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,23 @@ def _pinned(settings: Settings, entries: Iterable[Entry], given: PinMode | None)
         path = lock_path(settings.path)
         raise ConfigError(f"{path}: there is no such file, and `pins` need it: run `trunkline pin {settings.path}`")
     return {name: Pinning(mode, lock.get(name)) for name, mode in modes.items()}
+
+
+def document_faults(plan: Plan, known: Collection[Entry] = ()) -> list[str]:
+    """What is wrong with the local documents that servers are described by, except for servers that are known."""
+    found = []
+    sources = {entry.name: (entry, source) for entry, source in plan.settings.servers}
+    for entry in plan.entries:
+        if entry.transport != "openapi" or entry.disabled or entry in known:
+            continue
+        from trunkline.gateway.openapi.peer import examine
+
+        try:
+            examine(entry)
+        except TrunklineError as error:
+            where = _where(plan.settings, *sources[entry.name])
+            found.append(f"{where}: {server(entry.name)}: {error.message}")
+    return found
 
 
 def _where(settings: Settings, entry: Entry, source: Source) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trunkline.assembly.gateway import Gateway
 from trunkline.assembly.lockfile import lock_path
-from trunkline.assembly.plan import Plan, Remembered, fill_in
+from trunkline.assembly.plan import Plan, Remembered, document_faults, fill_in
 from trunkline.assembly.serving import guard_of
 from trunkline.assembly.settings import read_settings
 from trunkline.assembly.watching import Watch
@@ -97,7 +97,12 @@ class Reloader:
             raise ConfigError("\n".join(settings.faults))
         plan = fill_in(settings, self._environment, self._remembered, self._gateway.pins)
         self._watch = Watch(plan.files)
-        return None if first.changed() else plan
+        if first.changed():
+            return None
+        wrong = document_faults(plan, self._gateway.plan.entries)
+        if wrong:
+            raise ConfigError("\n".join(wrong))
+        return plan
 
     def _refuse(self, plan: Plan) -> None:
         """Raise `ConfigError` for a plan that would make things worse."""

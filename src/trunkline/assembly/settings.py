@@ -4,9 +4,10 @@ What it is for: `trunkline.yaml` and any client's file read into the same `Setti
 What may live here: reading and checking, without the environment. What may not: resolving references, applying.
 """
 
+import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -16,11 +17,11 @@ from trunkline.assembly.configuration import (
     Configuration,
     EndpointSettings,
     Listen,
-    ServerSettings,
     StorageSettings,
     TokenSettings,
 )
 from trunkline.assembly.selecting import endpoint_faults
+from trunkline.assembly.servers import REFERENCE, server_faults, spelled
 from trunkline.assembly.sharing import Sharing
 from trunkline.assembly.strict import faults
 from trunkline.errors import ConfigError
@@ -34,15 +35,8 @@ from trunkline.portable.read import read_document
 _EDITOR_FOLDERS = (".vscode", ".cursor", ".roo", ".gemini")
 _TYPE = inspect.type_info(Configuration)
 
-SECRET_NAME = re.compile(
-    r"(authorization|cookie|token|secret|password|passwd|api[-_]?key|credentials?)$", re.IGNORECASE
-)
-"""Names of variables, headers and options whose values are secrets."""
-
 _PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&]password=[^&]+")
 """In the URL of a database."""
-
-REFERENCE = re.compile(r"(?<!\$)\$\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +61,7 @@ class Settings:
         faults: what makes the whole file unusable.
         problems: servers that were left out.
         includes: the files it names.
+        prefix: names begin with their server's.
     """
 
     path: str
@@ -82,6 +77,7 @@ class Settings:
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
     sharing: Sharing = field(default_factory=Sharing)
     pins: PinMode = "off"
+    prefix: bool = True
 
 
 def is_native(path: str) -> bool:
@@ -105,6 +101,13 @@ def workspace(path: str) -> Path:
     """The folder `${workspaceFolder}` means: where the file lies, or the project whose editor folder holds it."""
     folder = Path(path).resolve().parent
     return folder.parent if folder.name in _EDITOR_FOLDERS else folder
+
+
+def together(servers: Iterable[tuple[Entry, Source]], problems: Iterable[Problem]) -> str | None:
+    """The servers there are where they are several, broken ones too, since they may be mended; None for one alone."""
+    names = [entry.name for entry, _ in servers if not entry.disabled]
+    names += [problem.server for problem in problems if problem.server is not None]
+    return ", ".join(json.dumps(name[:80]) for name in names) if len(names) > 1 else None
 
 
 class _Native:
@@ -132,6 +135,10 @@ class _Native:
         sharing = self._sharing(read)
         self.faults += endpoint_faults(read.endpoints, self.place)
         self._names(servers)
+        others = None if read.prefix else together(servers, self.problems)
+        if others:
+            said = f"is for one server alone, and there are {others}; leave it out, or disable all but one"
+            self.faults.append(self.place.at("prefix").fault(said).message)
         return Settings(
             self.path,
             True,
@@ -146,6 +153,7 @@ class _Native:
             read.endpoints,
             sharing,
             read.pins,
+            read.prefix,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:
@@ -168,24 +176,15 @@ class _Native:
     def _own(self, read: Configuration) -> Iterator[Entry]:
         for name, settings in read.servers.items():
             place = self.place.at("servers").own(server(name), name)
-            self._literals(settings, place)
+            wrong = list(server_faults(settings, place))
+            self.faults += wrong
             try:
-                entry = read_entry(name, _spelled(settings), place, Dialect())
+                entry = read_entry(name, spelled(settings), place, Dialect())
             except ConfigError as error:
-                self.faults.append(error.message)
+                # What is missing may be missing because of what is too much.
+                self.faults += [] if wrong else [error.message]
                 continue
-            yield replace(entry, drain_timeout=settings.drain_timeout)
-
-    def _literals(self, settings: ServerSettings, place: Place) -> None:
-        """Secrets come by reference only: the file is shown, copied and checked in."""
-        for member, values in (("env", settings.env), ("headers", settings.headers)):
-            for name, value in values.items():
-                if value and SECRET_NAME.search(name) and not REFERENCE.search(value):
-                    variable = re.sub("[^A-Za-z0-9]", "_", name).upper()
-                    said = (
-                        f"holds a secret; refer to it: ${{env:{variable}}}, ${{file:PATH}} or ${{keyring:SERVICE/NAME}}"
-                    )
-                    self.faults.append(place.at(member).at(name).fault(said).message)
+            yield entry
 
     def _tokens(self, read: Configuration) -> None:
         for index, token in enumerate(read.tokens):
@@ -210,32 +209,6 @@ class _Native:
                 what = f"is also a server of {seen[entry.name]}; give one of the two another name"
                 self.faults.append(f"{source.path}: {server(entry.name)}: {what}")
             seen[entry.name] = source.path
-
-
-def _spelled(settings: ServerSettings) -> dict[str, object]:
-    """A server in the spelling client files have, for the rules that all files share."""
-    raw: dict[str, object] = {
-        "command": settings.command,
-        "args": list(settings.args),
-        "env": settings.env,
-        "envFile": settings.env_file,
-        "cwd": settings.cwd,
-        "url": settings.url,
-        "headers": settings.headers,
-        "transport": settings.transport,
-        "disabled": settings.disabled,
-        "tools": {"allow": None if settings.allow is None else list(settings.allow), "deny": list(settings.deny)},
-        "startup_timeout_sec": settings.startup_timeout,
-        "tool_timeout_sec": settings.request_timeout,
-        "title": settings.title,
-        "trunkline": {
-            "processes": settings.processes,
-            "lost_process": settings.lost_process,
-            "pins": settings.pins,
-        },
-        "description": settings.description,
-    }
-    return raw
 
 
 def _without_nulls(value: object) -> object:

@@ -10,21 +10,41 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.assembly.configuration import EditSettings, EndpointSettings, Listen, ServerSettings, TokenSettings
-from trunkline.assembly.plan import Remembered, fill_in
+from trunkline.assembly.configuration import (
+    EditSettings,
+    EndpointSettings,
+    Listen,
+    OperationPatterns,
+    OverrideSettings,
+    ServerSettings,
+    TokenSettings,
+)
+from trunkline.assembly.plan import Remembered, document_faults, fill_in
+from trunkline.assembly.servers import REFERENCE, SECRET_NAME
 from trunkline.assembly.serving import guard_of
-from trunkline.assembly.settings import REFERENCE, SECRET_NAME, Settings, Source, read_settings
+from trunkline.assembly.settings import Settings, Source, read_settings
 from trunkline.assembly.sharing import MEMORY, key_ring
 from trunkline.errors import ConfigError
 from trunkline.gateway import Limits
 from trunkline.gateway.supervision import Backoff
 from trunkline.policy.limits import CallLimits, ToolLimits
+from trunkline.portable import openapi
 from trunkline.portable.entry import SPELLINGS
 from trunkline.portable.jsonc import Trail, parse
 from trunkline.portable.model import Entry, Input
 
 _PROCESS = ("command", "args", "env", "env_file", "cwd", "processes", "lost_process")
-_REMOTE = ("url", "headers")
+_REMOTE = ("url", "headers", "connect_timeout")
+_API = ("file", "base_url", "auth", "variables", "operations")
+_CAMEL = {"operation_ids": "operationIds"}
+_TIMES = {
+    "startup_timeout": Backoff().start,
+    "connect_timeout": Limits().connect,
+    "idle_timeout": Limits().request,
+    "request_timeout": Limits().request,
+    "total_timeout": Limits().total,
+    "drain_timeout": Limits().drain,
+}
 _SCHEMES = re.compile(r"(Bearer|Basic|Token) $", re.IGNORECASE)
 _OPTION = re.compile(r"(--?[A-Za-z0-9_-]+)=(.*)", re.DOTALL)
 _DEFAULT = re.compile(r":-.*\}")
@@ -54,7 +74,8 @@ def check(path: str, environment: Mapping[str, str]) -> list[str]:
         key_ring(plan.sharing)
     except ConfigError as error:
         return error.message.splitlines()
-    return problems + [problem.message for problem in plan.problems if problem not in settings.problems]
+    problems += [problem.message for problem in plan.problems if problem not in settings.problems]
+    return [*problems, *document_faults(plan)]
 
 
 def show(path: str) -> list[Row]:
@@ -77,6 +98,7 @@ class _Rows:
         for entry, source in self._settings.servers:
             yield from self._server(entry, source)
         yield Row("pins", self._settings.pins, self._native("pins"))
+        yield Row("prefix", _text(self._settings.prefix), self._native("prefix"))
         for name, endpoint in self._settings.endpoints.items():
             yield from self._endpoint(name, endpoint)
         for name in Listen.__struct_fields__:
@@ -96,17 +118,44 @@ class _Rows:
                 yield Row(f"limits.tools[{index}].{name}", _text(getattr(limits, name)), self._native(*trail))
 
     def _server(self, entry: Entry, source: Source) -> Iterator[Row]:
-        hidden = _REMOTE if entry.transport == "stdio" else _PROCESS
+        hidden = (*_API, *(_REMOTE if entry.transport == "stdio" else _PROCESS))
         for name in ServerSettings.__struct_fields__:
+            if name == "file" and entry.transport == "openapi":
+                yield from self._api(entry, source)
             if name in hidden:
                 continue
             key, value = f"servers.{entry.name}.{name}", getattr(entry, name)
             if isinstance(value, Mapping) and value:
                 for member, text in value.items():
-                    yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, name, member))
+                    yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, value, name, member))
             else:
-                shown = self._settings.pins if name == "pins" and value is None else _shown(name, value)
-                yield Row(key, shown, self._origin(entry, source, name))
+                shown = self._settings.pins if name == "pins" and value is None else _shown(entry, name, value)
+                yield Row(key, shown, self._origin(entry, source, value, name))
+
+    def _api(self, entry: Entry, source: Source) -> Iterator[Row]:
+        """What is said about an OpenAPI document."""
+        api = openapi.settings(entry)
+
+        def row(value: object, text: str, *trail: str) -> Row:
+            return Row(".".join(("servers", entry.name, *trail)), text, self._origin(entry, source, value, *trail))
+
+        yield row(api.file, _text(api.file), "file")
+        yield row(api.base_url, _address(api.base_url) if api.base_url else "-", "base_url")
+        for member, values in (("auth", api.auth), ("variables", api.variables)):
+            for name, text in values.items():
+                plain = member == "variables" and not SECRET_NAME.search(name)
+                yield row(text, _text(text) if plain else _masked(text), member, name)
+        for choice in ("include", "exclude"):
+            for name in OperationPatterns.__struct_fields__:
+                patterns = getattr(getattr(api.operations, choice), name)
+                if patterns:
+                    yield row(patterns, _text(patterns), "operations", choice, name)
+        for operation, override in api.operations.overrides.items():
+            for name in OverrideSettings.__struct_fields__:
+                value = getattr(override, name)
+                text = _text({one: _argument(one, own) for one, own in value.items()} if name == "arguments" else value)
+                yield row(value, text, "operations", "overrides", operation, name)
+        yield row(api.operations.output, _text(api.operations.output), "operations", "output")
 
     def _endpoint(self, name: str, endpoint: EndpointSettings) -> Iterator[Row]:
         above = ("endpoints", name)
@@ -139,17 +188,19 @@ class _Rows:
         line = self._settings.lines.get(trail)
         return "default" if line is None else f"{self._settings.path}:{line}"
 
-    def _origin(self, entry: Entry, source: Source, field: str, *inner: str) -> str:
+    def _origin(self, entry: Entry, source: Source, value: object, field: str, *inner: str) -> str:
         if source.path == self._settings.path and self._settings.native:
             named = self._native("servers", entry.name, field, *inner)
             return named if named != "default" or field != "transport" else "inferred"
         # One member may hold several of our fields, and say nothing about this one.
-        if getattr(entry, field) is None or (field == "deny" and not entry.deny):
+        if value is None or (field == "deny" and not value):
             return "default"
         lines = self._of(source)
         above = next((trail for trail in _trails(entry.name, lines)), ())
+        within = tuple(_CAMEL.get(step, step) for step in inner)
         for spelling in SPELLINGS.get(field, ()):
-            line = lines.get((*above, spelling, *inner)) or lines.get((*above, spelling))
+            whole = None if field == "operations" else lines.get((*above, spelling))
+            line = lines.get((*above, spelling, *within)) or whole
             if line is not None:
                 return f"{source.path}:{line}"
         return "inferred" if field == "transport" else "default"
@@ -167,16 +218,17 @@ def _trails(name: str, lines: Mapping[Trail, int]) -> Iterator[Trail]:
             yield (*above, name)
 
 
-def _shown(name: str, value: object) -> str:
+def _shown(entry: Entry, name: str, value: object) -> str:
     """One field of a server, with what holds when it is left out."""
-    limits = {"startup_timeout": Backoff().start, "request_timeout": Limits().idle, "drain_timeout": Limits().drain}
-    if value is None and name in limits:
-        return _text(limits[name])
+    if value is None and name in _TIMES:
+        # Without a time of its own, silence is ended by what ends a call without progress.
+        held = entry.request_timeout if name == "idle_timeout" else None
+        return _text(held or _TIMES[name])
     if value is None and name == "allow":
         return "(all)"
     if name == "args" and isinstance(value, tuple):
         return _text(_arguments(value))
-    return _address(value) if name == "url" and isinstance(value, str) else _text(value)
+    return _address(value) if name == "url" and isinstance(value, str) and value else _text(value)
 
 
 def _text(value: object) -> str:
@@ -199,6 +251,11 @@ def _masked(text: str) -> str:
 
 def _literal(text: str) -> str:
     return text if not text or _SCHEMES.fullmatch(text) else "***"
+
+
+def _argument(name: str, value: object) -> object:
+    """An argument that is filled in; texts that are called like secrets are not shown."""
+    return _masked(value) if isinstance(value, str) and SECRET_NAME.search(name) else value
 
 
 def _arguments(arguments: tuple[str, ...]) -> list[str]:

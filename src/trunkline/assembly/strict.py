@@ -95,7 +95,12 @@ def _owner(place: Place, name: str) -> str:
     return f"{kind} {json.dumps(name[:80])}"
 
 
-_OWNERS: dict[str | int, str] = {"endpoints": "endpoint", "edit_tools": "tool", "edit_prompts": "prompt"}
+_OWNERS: dict[str | int, str] = {
+    "endpoints": "endpoint",
+    "edit_tools": "tool",
+    "edit_prompts": "prompt",
+    "overrides": "operation",
+}
 
 
 def _sequence(value: object, type_: inspect.VarTupleType, place: Place) -> Iterator[str]:

@@ -6,7 +6,7 @@ What may live here: looking and remembering. What may not: waiting, knowing what
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 _FRESH = 2.0
@@ -31,11 +31,6 @@ class Watch:
         for path in files:
             self._facts[path] = _facts(path)
             self._digests[path] = _digest(path)
-
-    @property
-    def digests(self) -> Mapping[Path, bytes]:
-        """What each file held, as a digest; empty for a file that could not be read."""
-        return self._digests
 
     def changed(self) -> bool:
         """Whether any file holds something else now. Blocks for as long as the file system does."""

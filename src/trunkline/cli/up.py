@@ -86,6 +86,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
         remembered=remembered,
         progressive=arguments.progressive,
         pins=arguments.pins,
+        prefix=False if arguments.no_prefix else None,
         limits={
             "concurrent_per_caller": arguments.max_concurrent_per_caller,
             "concurrent_per_server": arguments.max_concurrent_per_server,

@@ -5,10 +5,10 @@ What may live here: the `Channel` and `Link` protocols, `Call`.
 What may not: a transport, a protocol era.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
+from trunkline.client.patience import Patience, Pulse
 from trunkline.errors import InvalidAnswer
 from trunkline.protocol import json
 
@@ -31,20 +31,20 @@ class Call:
     """One request in flight: what is sent, who takes what comes back, and what the transport learned on the way.
 
     `take` gets every message that belongs to the request and is not its response. `status`, `headers`,
-    `last_event_id` and `retry` (milliseconds) are facts of the HTTP answer, where there is one.
+    `last_event_id` and `retry` (milliseconds) are facts of the HTTP answer, where there is one; `patience` is its
+    clock, and `pulse` beats when something comes.
     """
 
     __slots__ = (
         "body",
-        "deadline",
         "headers",
         "id",
-        "idle",
         "last_event_id",
-        "latest",
         "method",
         "on_notification",
         "on_request",
+        "patience",
+        "pulse",
         "retry",
         "sent_headers",
         "status",
@@ -52,7 +52,9 @@ class Call:
         "token",
     )
 
-    def __init__(self, id: int, method: str, body: bytes, sent_headers: Headers, take: "Take") -> None:
+    def __init__(
+        self, id: int, method: str, body: bytes, sent_headers: Headers, take: "Take", pulse: Pulse | None = None
+    ) -> None:
         self.id = id
         self.method = method
         self.body = body
@@ -65,9 +67,8 @@ class Call:
         self.token: object = None
         self.on_notification: OnNotification | None = None
         self.on_request: OnRequest | None = None
-        self.deadline: asyncio.Timeout | None = None
-        self.idle = 0.0
-        self.latest = 0.0
+        self.patience: Patience | None = None
+        self.pulse = pulse or Pulse()
 
 
 Take = Callable[[Call, Body], Awaitable[None]]
@@ -80,6 +81,10 @@ class Channel(Protocol):
     """All messages share one stream: requests are cancelled by message, notifications carry correlation keys."""
     ids: Iterator[int]
     """Request ids: never used twice on one channel, also not by a second peer after a probe."""
+
+    @property
+    def pulse(self) -> Pulse | None:
+        """Beats with every message, where all share one stream."""
 
     async def start(self, sink: Callable[[Body], None]) -> None:
         """Open once; `sink` takes what belongs to no request in flight from now on. Raises `TransportError`."""

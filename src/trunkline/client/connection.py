@@ -20,6 +20,16 @@ JsonObject = dict[str, object]
 _log = logging.getLogger("trunkline.client")
 _WRONG_ERA = (400, 404, 405, 406)
 _BUSY = (429, 503)
+_PAUSES = {
+    # Gone with a process that is being replaced, or with a proxy's idle connection: it is there again at once.
+    "lost": (0.1, 0.5),
+    # It has asked for less, without saying how long: more than a moment, and still nothing a person minds.
+    "busy": (0.3, 1.0),
+    # It is there and answers; only we spoke of the wrong era.
+    "misunderstood": (0.0, 0.0),
+}
+"""Seconds between a request and its repetition, least and most, by what went wrong; drawn evenly, so that those who
+failed together do not come back together."""
 _MAX_RETRY_AFTER = 10.0
 _OWN_CODES = range(-32603, -32600)
 
@@ -101,19 +111,19 @@ class Connection:
             if error.remote_code == Interrupted.code:
                 return random.uniform(0.1, 0.5) if repeatable else None  # noqa: S311
             if error.remote_status in _BUSY:
-                return random.uniform(0.3, 1)  # noqa: S311
-            return 0.0 if await self._era_changed(peer, error) else None
+                return _pause("busy")
+            return _pause("misunderstood") if await self._era_changed(peer, error) else None
         if isinstance(error, HttpFailure):
             if error.status in _BUSY:
                 return _retry_after(error)
             if error.status in _WRONG_ERA and await self._era_changed(peer, error):
-                return 0.0
-            return random.uniform(0.1, 0.5) if repeatable and error.status >= 500 else None  # noqa: S311
-        if isinstance(error, RequestTimeout | InvalidAnswer):
+                return _pause("misunderstood")
+            return _pause("lost") if repeatable and error.status >= 500 else None
+        if isinstance(error, InvalidAnswer) or (isinstance(error, RequestTimeout) and error.delivered):
             return None
         if not isinstance(error, TransportError) or not (repeatable or not error.delivered):
             return None
-        return random.uniform(0.1, 0.5)  # noqa: S311
+        return _pause("lost")
 
     async def _era_changed(self, peer: Peer, error: RemoteError | HttpFailure) -> bool:
         """Probe anew when an answer looks as if the server is of another era than assumed (versioning)."""
@@ -171,8 +181,12 @@ def _is_duplex(peer: Peer) -> bool:
     return isinstance(peer, BasePeer) and peer.channel.duplex
 
 
+def _pause(why: str) -> float:
+    return random.uniform(*_PAUSES[why])  # noqa: S311
+
+
 def _retry_after(failure: HttpFailure) -> float | None:
     """The wait a busy server asks for, if it is short enough to be worth it."""
     text = failure.headers.get("retry-after", "")
-    seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 6 else random.uniform(0.3, 1)  # noqa: S311
+    seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 6 else _pause("busy")
     return seconds if seconds <= _MAX_RETRY_AFTER else None

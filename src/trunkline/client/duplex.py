@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from trunkline.client.channel import Body, Call, Headers, Link, unpack
+from trunkline.client.patience import Pulse
 from trunkline.errors import InvalidAnswer, ParseError, TransportError
 from trunkline.protocol.messages import SUBSCRIPTION_KEY
 
@@ -35,6 +36,7 @@ class DuplexChannel:
         self.name = name
         self.garbage = 0
         self.ids: Iterator[int] = itertools.count(1)
+        self.pulse = Pulse()
         self._link = link
         self._on_garbage = on_garbage
         self._pending: dict[int, asyncio.Queue[Body | TransportError]] = {}
@@ -107,6 +109,7 @@ class DuplexChannel:
             self._end(reason)
 
     def _receive(self, raw: bytes) -> None:
+        self.pulse.beat()
         if not raw.strip():
             return
         try:

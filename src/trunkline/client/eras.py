@@ -14,7 +14,7 @@ import msgspec
 from trunkline.client.channel import Headers, Link, OnNotification, OnRequest
 from trunkline.client.duplex import DuplexChannel
 from trunkline.client.handover import Handover
-from trunkline.client.http import HttpChannel, address
+from trunkline.client.http import CONNECT, HttpChannel, address
 from trunkline.client.legacy import LegacyPeer
 from trunkline.client.modern import ModernPeer, offered
 from trunkline.client.peer import TIMEOUT, Greeting
@@ -68,7 +68,7 @@ class Approach(msgspec.Struct, frozen=True):
         on_request, on_event: see `BasePeer`.
         timeout: seconds `initialize` may take. probe: seconds a legacy server may stay silent on `server/discover`.
         era: set to speak one era only, without probing.
-        version: the legacy version to offer.
+        version: the legacy version to offer. connect: seconds a connection may take (HTTP).
         handover: where processes of ours keep the legacy session they share.
     """
 
@@ -81,6 +81,7 @@ class Approach(msgspec.Struct, frozen=True):
     era: Era | None = None
     version: str = LATEST_LEGACY
     handover: Handover | None = None
+    connect: float = CONNECT
 
 
 async def meet_http(
@@ -102,9 +103,9 @@ async def meet_http(
         with contextlib.suppress(HttpFailure, RemoteError, InvalidAnswer):
             if known.sse:
                 return await _meet_sse(url, session, approach, headers)
-            channel = HttpChannel(url, session, headers)
+            channel = HttpChannel(url, session, headers, connect=approach.connect)
             return await _meet_legacy(channel, url, approach, channel.name)
-    channel = HttpChannel(url, session, headers)
+    channel = HttpChannel(url, session, headers, connect=approach.connect)
     if approach.era != "legacy":
         peer = await _try_modern(channel, url, approach, approach.memory.get(url))
         if peer is not None:
@@ -236,7 +237,7 @@ async def _meet_legacy(
 
 
 async def _meet_sse(url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers) -> LegacyPeer:
-    channel = DuplexChannel(SseLink(url, session, headers), address(url))
+    channel = DuplexChannel(SseLink(url, session, headers, connect=approach.connect), address(url))
     return await _meet_legacy(channel, url, approach, channel.name, sse=True)
 
 

@@ -13,10 +13,13 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from trunkline.client.channel import MAX_MESSAGE, Body, Call, Headers, is_response, unpack
+from trunkline.client.patience import Pulse, timed_out
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
+CONNECT = 10.0
+"""Seconds a connection may take unless said otherwise: the name looked up, TCP, TLS."""
+
 _POST = (
     ("Content-Type", "application/json"),
     ("Accept", "application/json, text/event-stream"),
@@ -35,9 +38,14 @@ def new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=_NO_TIMEOUT,
+        timeout=connecting(CONNECT),
         headers={"User-Agent": "trunkline"},
     )
+
+
+def connecting(seconds: float) -> aiohttp.ClientTimeout:
+    """Nothing but making a connection is bounded; everything else has the clock of its call."""
+    return aiohttp.ClientTimeout(total=None, connect=seconds)
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -69,12 +77,19 @@ class HttpChannel:
         session: the pool, from `new_session`; not closed by the channel.
         headers: sent with every request, for example `Authorization`; never shown.
         limit: bytes one message may have.
+        connect: seconds a connection may take.
     """
 
     duplex = False
+    pulse = None
 
     def __init__(
-        self, url: str, session: aiohttp.ClientSession, headers: Headers = (), limit: int = MAX_MESSAGE
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        headers: Headers = (),
+        limit: int = MAX_MESSAGE,
+        connect: float = CONNECT,
     ) -> None:
         self.url = url
         self.name = address(url)
@@ -84,6 +99,8 @@ class HttpChannel:
         self._post_headers = (*_POST, *headers)
         self._get_headers = (*_GET, *headers)
         self._limit = limit
+        self._connect = connect
+        self._timeout = connecting(connect)
         self._streams: set[aiohttp.ClientResponse] = set()
         self._closed = False
 
@@ -96,10 +113,11 @@ class HttpChannel:
     async def exchange(self, call: Call) -> Body:
         """POST a request and read its response; an event stream is closed when the caller is cancelled."""
         async with self._open("POST", self._post_headers + call.sent_headers, call.body) as response:
+            call.pulse.beat()
             call.status, call.headers = response.status, response.headers
             if response.status < 300 and response.content_type == "text/event-stream":
                 return await self._follow(response, call)
-            return await self._answer(response, await self._read(response), call)
+            return await self._answer(response, await self._read(response, call.pulse), call)
 
     async def resume(self, call: Call, headers: Headers) -> Body:
         """Reconnect a broken stream with `Last-Event-ID` (2025-11-25, Resumability and Redelivery)."""
@@ -163,9 +181,11 @@ class HttpChannel:
         for _ in range(_REDIRECTS):
             try:
                 response = await self._session.request(
-                    verb, self.url, data=body, headers=headers, allow_redirects=False, timeout=_NO_TIMEOUT
+                    verb, self.url, data=body, headers=headers, allow_redirects=False, timeout=self._timeout
                 )
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
+            except aiohttp.ConnectionTimeoutError:
+                raise timed_out("connect", self._connect, f"Cannot connect to {self.name}", delivered=False) from None
+            except (aiohttp.ClientConnectorError, ValueError) as error:
                 raise TransportError(f"Cannot connect to {self.name}: {reason(error)}", delivered=False) from None
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
                 raise TransportError(f"The connection to {self.name} broke: {reason(error)}") from None
@@ -187,10 +207,12 @@ class HttpChannel:
             )
         self.url = moved
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, pulse: Pulse | None = None) -> bytes:
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():
+            if pulse is not None:
+                pulse.beat()
             size += len(chunk)
             if size > self._limit:
                 raise InvalidAnswer(f"{self.name} sent more than {self._limit} bytes in one message")
@@ -230,6 +252,7 @@ class HttpChannel:
     async def _messages(self, response: aiohttp.ClientResponse, call: Call) -> AsyncIterator[Body]:
         parser = sse.Parser(self._limit)
         async for chunk in response.content.iter_any():
+            call.pulse.beat()
             try:
                 for event in parser.feed(chunk):
                     call.last_event_id = parser.last_id or call.last_event_id

@@ -15,6 +15,7 @@ from trunkline.client.channel import Body, Call, Channel, Headers, OnNotificatio
 from trunkline.client.duplex import DuplexChannel
 from trunkline.client.handover import Handed, Handover
 from trunkline.client.http import HttpChannel
+from trunkline.client.patience import Patience
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
 from trunkline.errors import HttpFailure, InvalidAnswer, ProtocolError, TransportError
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, VERSION_KEY
@@ -134,6 +135,7 @@ class LegacyPeer(BasePeer):
         on_notification: OnNotification | None = None,
         on_request: OnRequest | None = None,
         headers: Headers = (),
+        patience: Patience | None = None,
     ) -> dict[str, object]:
         """See `Peer.request`. A request refused because the session is gone is sent again in a new one."""
         params = _without_modern_meta(params)
@@ -143,7 +145,7 @@ class LegacyPeer(BasePeer):
             await self._settled()
             session = self._session
             call = self.call(method, params, headers)
-            call.on_notification, call.on_request = on_notification, on_request
+            call.on_notification, call.on_request, call.patience = on_notification, on_request, patience
             try:
                 message = await self.perform(call, timeout, maximum)
             except HttpFailure as failure:

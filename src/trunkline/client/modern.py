@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 
 from trunkline.client.channel import Body, Channel, Headers, OnNotification, OnRequest, Params
+from trunkline.client.patience import Patience
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
 from trunkline.errors import (
     HeaderMismatch,
@@ -63,11 +64,12 @@ class ModernPeer(BasePeer):
         on_notification: OnNotification | None = None,
         on_request: OnRequest | None = None,
         headers: Headers = (),
+        patience: Patience | None = None,
     ) -> dict[str, object]:
         """See `Peer.request`. A version or header the server corrects is corrected once and the request sent again."""
         for last in (False, True):
             call = self.call(method, self._stamped(params), headers)
-            call.on_notification = on_notification
+            call.on_notification, call.patience = on_notification, patience
             try:
                 result = unwrap(await self.perform(call, timeout, maximum), call, self.name)
             except RemoteError as error:

@@ -7,12 +7,14 @@ What may not: `_meta` of the modern era, sessions of the legacy one, typed resul
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
+from trunkline.client.patience import Patience
 from trunkline.errors import (
     InternalError,
     InvalidAnswer,
@@ -67,6 +69,7 @@ class Peer(Protocol):
         on_notification: OnNotification | None = None,
         on_request: OnRequest | None = None,
         headers: Headers = (),
+        patience: Patience | None = None,
     ) -> dict[str, object]:
         """Send a request, return its result.
 
@@ -77,6 +80,8 @@ class Peer(Protocol):
             on_notification: takes progress and log messages of this request, progress under the caller's own token.
             on_request: answers what the server asks during this request (legacy), instead of the peer's own handler.
             headers: further HTTP headers.
+            patience: the clock of the call this request is part of, in place of `timeout` and `maximum`; whoever gives
+                it awaits the request within `patience.bound`.
 
         Raises `RemoteError` (the server's error), `RequestTimeout`, `TransportError`.
         """
@@ -150,25 +155,32 @@ class BasePeer:
         if token is not None and isinstance(meta, Mapping):
             params = {**params, "_meta": {**meta, "progressToken": id}}
         body = json.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-        call = Call(id, method, body, self._headers(method, params) + headers, self.take)
+        call = Call(id, method, body, self._headers(method, params) + headers, self.take, self.channel.pulse)
         call.token = token
         return call
 
     async def perform(self, call: Call, timeout: float | None, maximum: float) -> Body:
-        """Send a request and wait for its response message, under its time limits."""
-        if timeout is not None:
-            timeout = min(timeout, maximum)
-        call.idle = timeout or 0.0
+        """Send a request and wait for its response message, under its clock or, where it has none, these limits."""
+        outer, call.patience = (
+            call.patience,
+            call.patience or Patience(timeout, math.inf if timeout is None else maximum),
+        )
+        clock = call.patience
+        clock.attend(call.pulse)
         try:
-            async with asyncio.timeout(timeout) as call.deadline:
-                call.latest = asyncio.get_running_loop().time() + maximum
-                return await self.exchange(call)
-        except TimeoutError:
+            exchange = self.exchange(call)
+            return await (exchange if outer is not None else clock.bound(exchange))
+        except RequestTimeout as error:
+            if clock.over is None:
+                raise
             self._abandon(call, "timed out")
-            raise RequestTimeout(f"{self.name} did not answer {call.method} in time") from None
-        except asyncio.CancelledError:
-            self._abandon(call, "no longer needed")
+            error.message = f"{self.name} did not answer {call.method}: {error.message}"
             raise
+        except asyncio.CancelledError:
+            self._abandon(call, "timed out" if clock.over is not None else "no longer needed")
+            raise
+        finally:
+            clock.leave()
 
     async def exchange(self, call: Call) -> Body:
         """One exchange over the channel; an era may recover a broken one here."""
@@ -230,8 +242,8 @@ class BasePeer:
     async def _progress(self, call: Call, params: dict[str, object]) -> None:
         if params.get("progressToken") not in (call.id, str(call.id)) or call.token is None:
             return
-        if call.deadline is not None and call.idle and call.deadline.when() is not None:
-            call.deadline.reschedule(min(asyncio.get_running_loop().time() + call.idle, call.latest))
+        if call.patience is not None:
+            call.patience.progressed()
         if call.on_notification is not None:
             await call.on_notification("notifications/progress", {**params, "progressToken": call.token})
 

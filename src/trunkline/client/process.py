@@ -190,12 +190,6 @@ class ChildProcess:
             return f"{self.command} closed its stdin"
         return f"{self.command} closed its stdout" if self._stdout.ended else ""
 
-    @property
-    def diagnosis(self) -> str:
-        """`reason` and the last stderr lines: for the operator, who may see what the process wrote."""
-        last = " | ".join(self.stderr.last(3))
-        return f"{self.reason}; last stderr: {last}" if last else self.reason
-
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else _how(self.returncode)
         return f"<ChildProcess {self.command} pid={self.pid} {state}>"

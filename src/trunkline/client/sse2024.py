@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from trunkline.client.channel import MAX_MESSAGE, Headers
-from trunkline.client.http import join, reason
+from trunkline.client.http import CONNECT, connecting, join, reason
+from trunkline.client.patience import timed_out
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
 
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
 _ENDPOINT_SECONDS = 10
 
 
@@ -25,15 +25,23 @@ class SseLink:
     Parameters:
         url: the SSE endpoint. session: the connection pool, from `http.new_session`.
         headers: sent with every request; never shown. limit: bytes one message may have.
+        connect: seconds a connection may take.
     """
 
     def __init__(
-        self, url: str, session: aiohttp.ClientSession, headers: Headers = (), limit: int = MAX_MESSAGE
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        headers: Headers = (),
+        limit: int = MAX_MESSAGE,
+        connect: float = CONNECT,
     ) -> None:
         self._url = url
         self._session = session
         self._headers = headers
         self._limit = limit
+        self._connect = connect
+        self._timeout = connecting(connect)
         self._endpoint = ""
         self._events: AsyncIterator[sse.Event] | None = None
         self._stack = AsyncExitStack()
@@ -42,14 +50,20 @@ class SseLink:
         """GET the stream and wait for its `endpoint` event, which must stay inside the origin."""
         headers = (("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), *self._headers)
         try:
-            async with asyncio.timeout(_ENDPOINT_SECONDS):
-                response = await self._session.get(self._url, headers=headers, allow_redirects=False, timeout=_TIMEOUT)
+            async with asyncio.timeout(self._connect + _ENDPOINT_SECONDS):
+                response = await self._session.get(
+                    self._url, headers=headers, allow_redirects=False, timeout=self._timeout
+                )
                 self._stack.callback(response.close)
                 if response.status != 200 or response.content_type != "text/event-stream":
                     what = f"The server answered GET with {response.status} and no event stream"
                     raise HttpFailure(what, response.status, response.headers)
                 self._events = self._read(response)
                 event = await anext(self._events, None)
+        except aiohttp.ConnectionTimeoutError:
+            await self.close()
+            what = "The event stream could not be opened"
+            raise timed_out("connect", self._connect, what, delivered=False) from None
         except TimeoutError:
             await self.close()
             raise TransportError("The event stream did not announce its endpoint in time", delivered=False) from None
@@ -74,12 +88,14 @@ class SseLink:
         headers = (("Content-Type", "application/json"), *self._headers)
         try:
             async with self._session.post(
-                self._endpoint, data=message, headers=headers, allow_redirects=False, timeout=_TIMEOUT
+                self._endpoint, data=message, headers=headers, allow_redirects=False, timeout=self._timeout
             ) as response:
                 if response.status >= 300:
                     what = f"The server answered a POST with {response.status}"
                     raise HttpFailure(what, response.status, response.headers)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except aiohttp.ConnectionTimeoutError:
+            raise timed_out("connect", self._connect, "The message could not be sent", delivered=False) from None
+        except aiohttp.ClientConnectorError as error:
             raise TransportError(f"The message could not be sent: {reason(error)}", delivered=False) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"The connection broke while a message was sent: {reason(error)}") from None

@@ -7,6 +7,8 @@ What may not: how an identity is proved (that is an `Authenticator`).
 
 import msgspec
 
+from trunkline.engine.patterns import matches
+
 
 class Principal(msgspec.Struct, frozen=True):
     """Who calls. Ownership is (issuer, subject); the client is recorded, not part of the key.
@@ -32,26 +34,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     def may_call(self, tool: str) -> bool:
         """Whether a tool of this name exists for the caller."""
-        return self.tools is None or any(_matches(pattern, tool) for pattern in self.tools)
+        return self.tools is None or any(matches(pattern, tool) for pattern in self.tools)
 
 
 ANONYMOUS = Principal(issuer="", subject="anonymous")
 """Everybody, where nobody signs in (DESIGN: Principals)."""
-
-
-def _matches(pattern: str, tool: str) -> bool:
-    """`*` matches any run of characters, everything else itself; linear in the length of the name."""
-    # The same as in `portable/model.py`, for the tool lists of servers: neither room may import the other.
-    first, *rest = pattern.split("*")
-    if not rest:
-        return tool == pattern
-    *middle, last = rest
-    place, end = len(first), len(tool) - len(last)
-    if place > end or not (tool.startswith(first) and tool.endswith(last)):
-        return False
-    for part in middle:
-        found = tool.find(part, place, end)
-        if found < 0:
-            return False
-        place = found + len(part)
-    return True

@@ -12,7 +12,14 @@ from types import TracebackType
 from typing import Literal
 
 from trunkline.engine.rounds import InputRequired
-from trunkline.errors import HttpFailure, InvalidAnswer, RemoteError, TransportError, UpstreamUnavailable
+from trunkline.errors import (
+    HttpFailure,
+    InvalidAnswer,
+    RemoteError,
+    RequestTimeout,
+    TransportError,
+    UpstreamUnavailable,
+)
 from trunkline.gateway.failures import unavailable
 
 _log = logging.getLogger("trunkline.gateway")
@@ -127,4 +134,6 @@ def _is_silence(error: TransportError) -> bool:
     """Whether nothing came that an upstream at work would send: a bad answer is one, and so is a refusal."""
     if isinstance(error, HttpFailure):
         return error.status >= 500
+    if isinstance(error, RequestTimeout) and error.limit in ("total", "deadline"):
+        return error.silent
     return not isinstance(error, InvalidAnswer)

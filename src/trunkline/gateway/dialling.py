@@ -90,12 +90,16 @@ class Dialler:
         info: the gateway's `Implementation` record, told to upstreams as `clientInfo`.
         timeout: seconds a handshake may take.
         era: set to speak one era only, without probing.
+        connect: seconds a connection over HTTP may take.
     """
 
-    def __init__(self, info: Mapping[str, object], timeout: float = 60.0, era: Era | None = None) -> None:
+    def __init__(
+        self, info: Mapping[str, object], timeout: float = 60.0, era: Era | None = None, connect: float = 10.0
+    ) -> None:
         self._info = dict(info)
         self._timeout = timeout
         self._era = era
+        self._connect = connect
         self._memory = EraMemory()
         self._holders = 0
         self._pool: aiohttp.ClientSession | None = None
@@ -110,6 +114,7 @@ class Dialler:
             on_event=call.on_event or partial(_overhear, call.hear),
             era=self._era,
             handover=call.handover,
+            connect=call.entry.connect_timeout or self._connect,
         )
         if call.entry.transport == "stdio":
             return await self._start(call, approach)
@@ -144,13 +149,13 @@ class Dialler:
 
         peer = await meet_duplex(link, entry.name, approach, on_garbage=garbage)
         # A server that does not survive the probe is started again: the last link is the one that counts.
-        shared = entry.processes != "per-session"
+        shared = entry.processes in ("shared", "stateless")
         return Connection(cast("Peer", peer), shared=shared, bound=True, ended=made[-1].ended)
 
     async def _describe(self, call: Call) -> Connection:
         from trunkline.gateway.openapi.peer import open_api
 
-        peer = await open_api(call.entry, self._shared())
+        peer = await open_api(call.entry, self._shared(), call.entry.connect_timeout or self._connect)
         for fault in peer.faults[:20]:
             call.hear(f"left out: {fault}")
         return Connection(peer)

@@ -190,7 +190,7 @@ class Elsewhere:
 
         Raises `RemoteError` for an answer that is an error.
         """
-        owner, capabilities = key
+        owner, capabilities, _ = key
         question = _encode(_Question(upstream, owner, capabilities, method, json.encode(params)))
         for replica in replicas:
             answer = _decode_answer(await self._questions.ask(replica, question, _ANSWERING) or b"null")
@@ -207,7 +207,7 @@ class Elsewhere:
         question = _decode_question(message)
         params = json.parse(question.params)
         assert isinstance(params, dict)
-        key = (question.owner, question.capabilities)
+        key = (question.owner, question.capabilities, 0)
         try:
             result = await self._asked(question.upstream, key, question.method, params)
         except ProtocolError as error:

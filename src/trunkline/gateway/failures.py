@@ -12,6 +12,7 @@ from trunkline.errors import (
     InvalidAnswer,
     ProtocolError,
     RemoteError,
+    RequestTimeout,
     ToolRefused,
     TransportError,
     UpstreamUnavailable,
@@ -20,7 +21,8 @@ from trunkline.gateway.pins import reason
 
 UPSTREAM_KEY = "dev.trunkline/upstream"
 RETRY_KEY = "dev.trunkline/retry"
-"""Members of an error's `data`: the upstream's name, and whether sending the request again may help."""
+TIMEOUT_KEY = "dev.trunkline/timeout"
+"""Members of an error's `data`: the upstream's name, whether sending the request again may help, which time was up."""
 
 CHANGED_KEY = "dev.trunkline/changed"
 """The parts of a tool's definition that are not what was pinned."""
@@ -69,6 +71,8 @@ def from_transport(upstream: str, method: str, error: TransportError, repeatable
     Parameters:
         repeatable: the request does no harm when it runs twice.
     """
+    if isinstance(error, RequestTimeout):
+        return _timed_out(upstream, method, error, repeatable)
     refused = isinstance(error, HttpFailure) and 400 <= error.status < 500 and error.status not in (408, 425, 429)
     hopeless = isinstance(error, InvalidAnswer) or refused
     unsure = method == "tools/call" and error.delivered and not hopeless
@@ -78,6 +82,22 @@ def from_transport(upstream: str, method: str, error: TransportError, repeatable
         f"failed at {method}: {error.message}{said}",
         retry=not hopeless and (not unsure or repeatable),
     )
+
+
+def _timed_out(upstream: str, method: str, error: RequestTimeout, repeatable: bool) -> UpstreamUnavailable:
+    """A call that took all the time it may have will not take less the next time; silence may end."""
+    ran = error.delivered
+    said = "; the call may have run" if ran and method == "tools/call" and not repeatable else ""
+    whole = error.limit in ("total", "deadline")
+    key = "" if error.limit == "deadline" else f" ({error.limit}_timeout)"
+    failure = unavailable(
+        upstream,
+        f"timed out at {method}: {error.message}{key}{said}",
+        retry=not ran or (not whole and (repeatable or method != "tools/call")),
+    )
+    assert isinstance(failure.data, dict)
+    failure.data[TIMEOUT_KEY] = error.limit
+    return failure
 
 
 def from_remote(upstream: str, method: str, uri: str | None, error: RemoteError) -> ProtocolError:

@@ -40,8 +40,9 @@ class Federation(Face):
         pins: how each server is held to what was pinned of it; those that are not named are held to nothing.
         dial: makes connections; by default over stdio, Streamable HTTP and HTTP+SSE.
         shared: what the replicas of the gateway share; by default this process is alone.
+        prefix: names begin with their server's; without, a server that is alone keeps its names and URIs.
 
-    Raises `ConfigError` when two servers have one name.
+    Raises `ConfigError` when two servers have one name, or are to have no prefix.
 
         federation = Federation([Entry("time", "stdio", command="uvx", args=("mcp-server-time",))])
         application = Application(Engine(federation))
@@ -58,12 +59,14 @@ class Federation(Face):
         pins: Mapping[str, Pinning] | None = None,
         dial: Dial | None = None,
         shared: Shared | None = None,
+        prefix: bool = True,
     ) -> None:
-        _check_names(entries)
+        _check_names(entries, prefix)
+        self.prefix = prefix
         self._entries = tuple(entries)
         made = info or _INFO
         allowed = limits or Limits()
-        dialler = Dialler(made)
+        dialler = Dialler(made, connect=allowed.connect)
         self._singles: list[tuple[str, Face]] = []
         common = shared or Alone()
         self._elsewhere = Elsewhere(common.replicas, self._answer, self._asked)
@@ -78,7 +81,7 @@ class Federation(Face):
         enabled = [self._make(entry) for entry in entries if not entry.disabled]
         super().__init__(
             enabled,
-            names.labels(upstream.name for upstream in enabled),
+            _labels([upstream.name for upstream in enabled], prefix),
             info=made,
             instructions=instructions,
             limits=allowed,
@@ -96,24 +99,29 @@ class Federation(Face):
         await self._elsewhere.stop()
         await super().stop()
 
-    def replace(self, entries: Sequence[Entry], pins: Mapping[str, Pinning] | None = None) -> None:
-        """Have these servers and pins from now on, in one step; a server whose entry is the same goes on untouched.
+    def replace(
+        self, entries: Sequence[Entry], pins: Mapping[str, Pinning] | None = None, *, prefix: bool = True
+    ) -> None:
+        """Have these servers and pins from now on, in one step; what has the same entry and prefix goes on untouched.
 
         Calls in flight on a changed or removed server finish on it, for its drain time; who calls now gets the new one.
-        Clients that listen are told that the lists changed. Raises `ConfigError`, changing nothing, when two servers
-        have one name.
+        Clients that listen are told that the lists changed. Raises `ConfigError`, changing nothing, where
+        making a federation of them would.
 
             federation.replace([Entry("time", "stdio", command="uvx", args=("mcp-server-time@2",))])
         """
-        _check_names(entries)
+        _check_names(entries, prefix)
+        # Calls that are held open come back under the names they began with: what serves those retires with them.
+        same, self.prefix = prefix == self.prefix, prefix
         upstreams: dict[str, Upstream] = {}
         for entry in entries:
             if not entry.disabled:
                 known = self._upstreams.get(entry.name)
-                upstreams[entry.name] = known if known is not None and known.entry == entry else self._make(entry)
+                keep = same and known is not None and known.entry == entry
+                upstreams[entry.name] = known if known is not None and keep else self._make(entry)
         self._entries = tuple(entries)
         self._pin(upstreams.values(), pins)
-        self.become(upstreams, names.labels(upstreams))
+        self.become(upstreams, _labels(upstreams, prefix))
         for name, face in self._singles:
             alone = upstreams.get(name)
             face.become({} if alone is None else {name: alone}, {name: None})
@@ -181,8 +189,14 @@ class Federation(Face):
             upstream.approval.pin((pins or {}).get(upstream.name, OFF))
 
 
-def _check_names(entries: Sequence[Entry]) -> None:
+def _labels(upstreams: Iterable[str], prefix: bool) -> Mapping[str, str | None]:
+    return names.labels(upstreams) if prefix else dict.fromkeys(upstreams)
+
+
+def _check_names(entries: Sequence[Entry], prefix: bool) -> None:
     listed = [entry.name for entry in entries]
     twice = {name for name in listed if listed.count(name) > 1}
     if twice:
         raise ConfigError(f"two servers are named {min(twice)!r}: give each its own name")
+    if not prefix and sum(not entry.disabled for entry in entries) > 1:
+        raise ConfigError("only one server alone can go without prefix")

@@ -39,7 +39,7 @@ class SessionNote:
     """
 
     def __init__(self, upstream: str, key: Key, notes: Notes, replicas: Replicas) -> None:
-        owner, capabilities = key
+        owner, capabilities, _ = key
         self._key = hashlib.sha256(b"\0".join([upstream.encode(), owner.encode(), capabilities])).hexdigest()
         self._notes = notes
         self._replicas = replicas

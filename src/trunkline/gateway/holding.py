@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import UNSET
 
+from trunkline.client.patience import Patience
 from trunkline.engine import rounds
 from trunkline.engine.context import Context, fits
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, MissingCapability, RemoteError, UpstreamUnavailable
 from trunkline.gateway.failures import unavailable
 from trunkline.gateway.limits import Limits
-from trunkline.gateway.patience import Patience
 from trunkline.gateway.relaying import CARRIED, Relay, offered
 from trunkline.protocol.messages import Params
 from trunkline.protocol.revisions import INPUT_METHODS
@@ -58,7 +58,7 @@ class Held(Relay):
     __slots__ = ("_moved", "_riders", "handle", "open", "shown", "task", "timer")
 
     def __init__(self, context: Context, patience: Patience, start: Start, replica: str) -> None:
-        super().__init__(context, patience=patience)
+        super().__init__(context, patience)
         self.handle = f"{replica}.{secrets.token_urlsafe(18)}"
         self.open: dict[str, tuple[InputRequest, asyncio.Future[dict[str, object]]]] = {}
         """The questions without an answer, as they were asked."""
@@ -101,7 +101,6 @@ class Held(Relay):
 
     async def on_notification(self, method: str, params: dict[str, object]) -> None:
         """Tell the round of the moment; between rounds nobody listens."""
-        self.alive(method)
         if not self.attended:
             return
         if method == "notifications/progress":

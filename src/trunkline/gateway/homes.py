@@ -72,5 +72,5 @@ class Homes:
             await self._notes.remove(_KIND, self._named(key))
 
     def _named(self, key: Key) -> str:
-        owner, capabilities = key
+        owner, capabilities, _ = key
         return hashlib.sha256(b"\0".join([self._upstream.encode(), owner.encode(), capabilities])).hexdigest()

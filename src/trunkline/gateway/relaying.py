@@ -6,14 +6,13 @@ What may not: which upstream, which connection.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import cast
 
+from trunkline.client.patience import Patience
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, InvalidAnswer, InvalidParams, MethodNotFound, ToolError
-from trunkline.gateway.patience import Patience
 from trunkline.protocol import json
 from trunkline.protocol.messages import (
     CAPABILITIES_KEY,
@@ -76,16 +75,14 @@ class Relay:
 
     Parameters:
         context: the caller's request.
+        patience: the clock of the upstream's call.
         overheard: takes log messages for the operator, where all callers share the upstream's process: its questions
             and its log messages could be anyone's, since on stdio nothing ties them to a request.
-        patience: the clock of the upstream's call, where it may ask while the call is open.
     """
 
     __slots__ = ("_asked", "_overheard", "context", "patience")
 
-    def __init__(
-        self, context: Context, overheard: Callable[[str], None] | None = None, patience: Patience | None = None
-    ) -> None:
+    def __init__(self, context: Context, patience: Patience, overheard: Callable[[str], None] | None = None) -> None:
         self.context = context
         self.patience = patience
         self._overheard = overheard
@@ -104,7 +101,7 @@ class Relay:
     @property
     def asking(self) -> bool:
         """Whether a question to the caller is open."""
-        return self.patience is not None and self.patience.still
+        return self.patience.still
 
     def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
         """What the upstream gets: our `_meta`, the caller's trace and progress token, and answers to its questions.
@@ -125,7 +122,6 @@ class Relay:
 
     async def on_notification(self, method: str, params: dict[str, object]) -> None:
         """Carry progress and, where they are the caller's, log messages."""
-        self.alive(method)
         if method == "notifications/progress":
             if json.number(params.get("progress")) is not None:
                 await self.context.exchange.notify(notification(method, params))
@@ -140,7 +136,7 @@ class Relay:
         """Carry a question of a legacy upstream to the caller; the clock of its call stands still meanwhile."""
         if method not in CARRIED:
             raise MethodNotFound(f"This client does not serve {method}")
-        with nullcontext() if self.patience is None else self.patience.stopped():
+        with self.patience.stopped():
             return await self.ask(question(method, params or None))
 
     async def ask(self, request: InputRequest) -> dict[str, object]:
@@ -153,11 +149,6 @@ class Relay:
             return (await self.context.ask({key: request}))[key]
         except ToolError as error:
             raise InternalError(error.message) from None
-
-    def alive(self, method: str) -> None:
-        """Progress is a sign of life."""
-        if self.patience is not None and method == "notifications/progress":
-            self.patience.alive()
 
     async def answers(self, result: Result, given: Mapping[str, object]) -> dict[str, object]:
         """The parameters of the next round after an upstream's `input_required`, from a caller who can be asked now.
@@ -178,7 +169,8 @@ class Relay:
         self._asked += 1
         if requests:
             try:
-                params["inputResponses"] = await self.context.ask(requests)
+                with self.patience.stopped():
+                    params["inputResponses"] = await self.context.ask(requests)
             except ToolError as error:
                 raise InvalidParams(f"The input this request needs was not given: {error.message}") from None
         if state is not None:

@@ -8,12 +8,12 @@ Routing needs no list: an edit names one thing exactly, so what a renamed thing 
 of the configuration, and everything else keeps its name.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from trunkline.engine.patterns import matches
 from trunkline.gateway.listing import IDENTITY, Item, Kind
 from trunkline.gateway.names import SEPARATOR
 
@@ -140,11 +140,7 @@ class Chosen:
 def pattern_of(patterns: Iterable[str]) -> Callable[[str], bool]:
     """A test whether a text matches one of the patterns; `*` is any text, everything else stands for itself."""
     texts = tuple(patterns)
-    if "*" in texts:
-        return lambda text: True
-    joined = "|".join(".*".join(map(re.escape, text.split("*"))) for text in texts)
-    found = re.compile(joined, re.DOTALL).fullmatch
-    return (lambda text: found(text) is not None) if texts else (lambda text: False)
+    return lambda text: any(matches(pattern, text) for pattern in texts)
 
 
 def edited(kind: Kind, item: Item, name: str, edit: Edit) -> Item:

@@ -1,4 +1,4 @@
-"""The sessions of one upstream, one for each caller.
+"""The sessions of one upstream, one for each caller, or for each call at a time.
 
 What it is for: what an upstream keeps between requests belongs to one (principal, capability set).
 What may live here: opening lazily, sharing among one caller's requests, closing when idle, re-making when lost.
@@ -20,7 +20,8 @@ from trunkline.protocol.revisions import LOG_LEVELS
 Open = Callable[["Session"], Awaitable[Connection]]
 """Makes the connection of a session."""
 
-Key = tuple[str, bytes]
+Key = tuple[str, bytes, int]
+"""Whose it is: the principal and the capability set, and which of theirs."""
 
 AnswerElsewhere = Callable[[str, dict[str, object]], Awaitable[dict[str, object] | None]]
 """Has another replica answer a request of the upstream; None where no call runs there either."""
@@ -52,8 +53,9 @@ class Session:
     async def answer(self, method: str, params: dict[str, object]) -> dict[str, object]:
         """Answer a request that came outside of any call, as all do on stdio and HTTP+SSE.
 
-        It is this caller's in any case, since the session is; of several calls, the latest that waits for no answer yet
-        is the likeliest to have asked.
+        It is this caller's in any case, since the session is. Which call asked no revision says on these transports
+        (SEP-2260: "not enforced in the current MCP Data Layer"; `related-task` is of tasks alone): of several, the
+        latest that waits for no answer yet is the likeliest.
         """
         relay = next((one for one in reversed(self.relays) if not one.asking), self.relays[-1] if self.relays else None)
         if relay is not None:
@@ -81,6 +83,7 @@ class Sessions:
         limit: sessions kept at once; above it the one unused for longest is closed.
         idle: seconds after which an unused session is closed.
         left: told of each session that is not kept any more.
+        alone: a call has a session to itself; its caller's next one at the time gets a further session.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class Sessions:
         limit: int = 256,
         idle: float = 600.0,
         left: Callable[[Key], Coroutine[object, object, None]] | None = None,
+        alone: bool = False,
     ) -> None:
         self._upstream = upstream
         self._open = open_
         self._limit = limit
         self._idle = idle
         self._left = left
+        self._alone = alone
         self._sessions: dict[Key, Session] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -113,7 +118,7 @@ class Sessions:
     @contextmanager
     def lease(self, context: Context, relay: Relay) -> Iterator[Session]:
         """The caller's session; it is not closed while leased. Raises `UpstreamUnavailable` when all are busy."""
-        key = key_of(context)
+        key = self._key(context)
         session = self._take(key, offered(context))
         session.relays.append(relay)
         try:
@@ -141,6 +146,16 @@ class Sessions:
         for key in list(self._sessions):
             self._drop(key)
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _key(self, context: Context) -> Key:
+        """The first of a caller's sessions, or the first that no call has."""
+        owner, capabilities, count = key_of(context)
+        while self._alone:
+            session = self._sessions.get((owner, capabilities, count))
+            if session is None or not session.relays:
+                break
+            count += 1
+        return owner, capabilities, count
 
     def _take(self, key: Key, capabilities: Mapping[str, object]) -> Session:
         session = self._sessions.pop(key, None)
@@ -196,4 +211,4 @@ class Sessions:
 
 def key_of(context: Context) -> Key:
     """Whose session a request needs: the caller's, for what its client can do."""
-    return context.principal.owner, json.encode(offered(context))
+    return context.principal.owner, json.encode(offered(context)), 0

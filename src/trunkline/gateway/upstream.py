@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from trunkline.client.patience import Patience
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
@@ -19,6 +20,7 @@ from trunkline.errors import (
     InvalidAnswer,
     InvalidParams,
     RemoteError,
+    RequestTimeout,
     TransportError,
     TrunklineError,
     UpstreamUnavailable,
@@ -36,7 +38,6 @@ from trunkline.gateway.homes import Homes
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind, Listed
 from trunkline.gateway.masking import Mask
-from trunkline.gateway.patience import Patience
 from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Key, Session, Sessions, key_of
@@ -100,7 +101,14 @@ class Upstream:
         self._elsewhere = elsewhere
         self._notes = notes
         self._homes = Homes(self.name, notes, elsewhere.replicas, forgiving=entry.lost_process == "replace")
-        self._sessions = Sessions(self.name, self._open, limit=room, idle=limits.session_idle, left=self._homes.leave)
+        self._sessions = Sessions(
+            self.name,
+            self._open,
+            limit=room,
+            idle=limits.session_idle,
+            left=self._homes.leave,
+            alone=entry.processes == "per-call",
+        )
         self._holding = Holding(self.name, limits, elsewhere.replicas.name)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
@@ -304,7 +312,10 @@ class Upstream:
             if not await self._elsewhere.replicas.alive(home):
                 raise not_held(self.name)
             return home
-        if not connection.bound or connection.shared or (key := key_of(context)) in self._sessions:
+        if not connection.bound or connection.shared or self.entry.processes == "per-call":
+            return None
+        key = key_of(context)
+        if key in self._sessions:
             return None
         return await self._homes.find(key)
 
@@ -313,16 +324,25 @@ class Upstream:
         if context.replay is not None and context.replay.held is not None:
             return await self._holding.resume(context, context.replay.held)
         modern = connection.peer.era == "modern"
+        patience = self._patience(context)
         if connection.shared or (modern and self.entry.transport != "stdio"):
-            return await self._in_common(connection, context, params)
-        patience = Patience(self._idle, self._total(context))
+            return await patience.bound(self._in_common(connection, context, params, patience))
         if needed(context) and not modern:
             return await self._holding.begin(context, patience, partial(self._in_session, params))
-        return await self._in_session(params, Relay(context, patience=patience))
+        return await self._in_session(params, Relay(context, patience))
 
-    async def _in_common(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
+    def _patience(self, context: Context) -> Patience:
+        entry, limits = self.entry, self._limits
+        request, idle = entry.request_timeout or limits.request, entry.idle_timeout or limits.idle
+        total = entry.total_timeout or limits.total
+        left = total if context.deadline is None else max(0.0, context.deadline - time.monotonic())
+        return Patience(request, min(total, left), idle, deadline=left < total)
+
+    async def _in_common(
+        self, connection: Connection, context: Context, params: Mapping[str, object], patience: Patience
+    ) -> Result:
         overheard = self._hear if connection.shared else None
-        relay = Relay(context, overheard=overheard)
+        relay = Relay(context, patience, overheard)
         try:
             return await self._send(connection.peer, relay, params)
         except TransportError as error:
@@ -335,7 +355,7 @@ class Upstream:
             if again is None:
                 raise
             _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self._mask.text(error.message))
-        return await self._send(again.peer, Relay(context, overheard=overheard), params)
+        return await self._send(again.peer, Relay(context, patience, overheard), params)
 
     def _may_repeat(self, error: TransportError, relay: Relay, params: Mapping[str, object]) -> bool:
         """Whether a request that was lost with its connection may be sent once more; the caller need not know then."""
@@ -355,6 +375,9 @@ class Upstream:
         return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
 
     async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
+        return await relay.patience.bound(self._leased(params, relay))
+
+    async def _leased(self, params: Mapping[str, object], relay: Relay) -> Result:
         with self._sessions.lease(relay.context, relay) as session:
             connection = await self._sessions.connect(session)
             try:
@@ -389,24 +412,13 @@ class Upstream:
     async def _exchange(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Result:
         # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
         await self.approval.admit(relay.context.method, params)
-        request = peer.request(
+        return await peer.request(
             relay.context.method,
             params,
-            timeout=self._idle if relay.patience is None else None,
-            maximum=self._total(relay.context),
             on_notification=relay.on_notification,
             on_request=None if relay.shared else relay.on_request,
+            patience=relay.patience,
         )
-        return await (request if relay.patience is None else relay.patience.bound(request))
-
-    @property
-    def _idle(self) -> float:
-        return self.entry.request_timeout or self._limits.idle
-
-    def _total(self, context: Context) -> float:
-        if context.deadline is None:
-            return self._limits.total
-        return max(0.0, min(self._limits.total, context.deadline - time.monotonic()))
 
     async def _set_level(self, session: Session, peer: Peer) -> None:
         """Tell a legacy upstream the caller's log level, when it changed and there is anyone to tell."""
@@ -420,7 +432,7 @@ class Upstream:
     async def _connect(self) -> Connection:
         """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
         try:
-            together = self.entry.transport == "stdio" and self.entry.processes != "per-session"
+            together = self.entry.transport == "stdio" and self.entry.processes in ("shared", "stateless")
             return await self._dial(Call(self.entry, {} if together else relaying.EVERYTHING, self._hear))
         except TrunklineError as error:
             self._mask.hide(error)
@@ -526,8 +538,8 @@ class Upstream:
 
 
 def _is_cut(error: TransportError) -> bool:
-    """Whether the connection itself is gone, rather than one request."""
-    return type(error) is TransportError
+    """Whether the connection itself is gone, or was not to be had, rather than one request."""
+    return type(error) is TransportError or (isinstance(error, RequestTimeout) and error.limit == "connect")
 
 
 def _backoff(entry: Entry) -> Backoff:

@@ -8,13 +8,13 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Result
+from trunkline.engine.patterns import matches
 from trunkline.errors import Overloaded
 from trunkline.policy.gate import Full, Gate
 
@@ -148,7 +148,7 @@ class Limiter:
     def _of_tool(self, name: str) -> Iterator[tuple[Gate, str]]:
         """The gate of the first pattern that fits: one for each pattern, so that unknown names cost nothing."""
         for pattern, gate in self._tools:
-            if fnmatchcase(name, pattern):
+            if matches(pattern, name):
                 yield gate, f"the tool {name[:100]} has as many calls as it may"
                 return
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from trunkline.portable import openapi
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
 from trunkline.portable.model import Entry, LostProcess, PinMode, Processes, Transport
 from trunkline.portable.place import Place, kind
@@ -36,10 +37,22 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "request_timeout": ("tool_timeout_sec", "timeout"),
     "processes": ("trunkline",),
     "pins": ("trunkline",),
+    "connect_timeout": ("trunkline",),
+    "idle_timeout": ("trunkline",),
+    "total_timeout": ("trunkline",),
+    "drain_timeout": ("trunkline",),
     "title": ("title",),
     "description": ("description",),
+    "file": ("file",),
+    "base_url": ("baseUrl",),
+    "auth": ("auth",),
+    "variables": ("variables",),
+    "operations": ("operations",),
 }
-"""The members of a file that fill each field of an `Entry`."""
+"""The members of a file that say what each key of a server says."""
+
+_SECONDS = ("connect_timeout", "idle_timeout", "total_timeout", "drain_timeout")
+"""What no client's format has, under our own member."""
 
 MARKS = frozenset(COMMAND + URL)
 """Members of which a server has at least one."""
@@ -62,7 +75,7 @@ _GOOSE = frozenset({"cmd", "envs", "env_keys", "uri", "available_tools"})
 _CLINE = frozenset({"autoApprove", "alwaysAllow"})
 _CLINE_MOST = 3600
 
-_PROCESSES: tuple[Processes, ...] = ("shared", "per-session", "stateless")
+_PROCESSES: tuple[Processes, ...] = ("shared", "per-session", "per-call", "stateless")
 _LOST: tuple[LostProcess, ...] = ("error", "replace")
 _PINS: tuple[PinMode, ...] = ("off", "changed", "strict")
 Word = TypeVar("Word", bound=str)
@@ -91,7 +104,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
-    processes, lost_process, pins = _ours(fields)
+    processes, lost_process, pins, seconds = _ours(fields)
     return Entry(
         name=name,
         transport=transport,
@@ -113,29 +126,36 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         processes=processes,
         lost_process=lost_process,
         pins=pins,
+        connect_timeout=seconds["connect_timeout"],
+        idle_timeout=seconds["idle_timeout"],
+        total_timeout=seconds["total_timeout"],
+        drain_timeout=seconds["drain_timeout"],
         extra=fields.rest,
     )
 
 
-def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None]:
+def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None, dict[str, float | None]]:
     """Our own member in files that many clients read: `"trunkline": {"processes": "per-session", "pins": "strict"}`."""
     ours, place = fields.take("trunkline")
-    if ours is None:
-        return "shared", "error", None
-    if not isinstance(ours, dict) or not ours.keys() <= {"processes", "lost_process", "pins"}:
-        raise place.fault("takes the members `processes`, `lost_process` and `pins`, and no others")
+    if not isinstance(ours, dict | None) or not (ours or {}).keys() <= {"processes", "lost_process", "pins", *_SECONDS}:
+        seconds = ", ".join(f"`{name}`" for name in _SECONDS)
+        raise place.fault(
+            f"takes the members `processes`, `lost_process` and `pins`, and seconds: {seconds}; no others"
+        )
+    inner = Fields(ours or {}, place)
     return (
-        _word(ours, "processes", _PROCESSES, place) or "shared",
-        _word(ours, "lost_process", _LOST, place) or "error",
-        _word(ours, "pins", _PINS, place),
+        _word(inner, "processes", _PROCESSES) or "shared",
+        _word(inner, "lost_process", _LOST) or "error",
+        _word(inner, "pins", _PINS),
+        {name: inner.seconds(name) for name in _SECONDS},
     )
 
 
-def _word(given: Mapping[str, object], member: str, words: tuple[Word, ...], place: Place) -> Word | None:
-    value = given.get(member)
+def _word(given: Fields, member: str, words: tuple[Word, ...]) -> Word | None:
+    value, place = given.take(member)
     found = next((word for word in words if word == value), None)
     if found is None and value is not None:
-        raise place.at(member).fault("is not one of the words there are: " + ", ".join(map(repr, words)))
+        raise place.fault("is not one of the words there are: " + ", ".join(map(repr, words)))
     return found
 
 
@@ -173,6 +193,7 @@ def _transport(fields: Fields, command: str, url: str, dialect: Dialect) -> tupl
     if transport == "openapi":
         if command or bool(url) == isinstance(fields.rest.get("file"), str):
             raise fields.place.fault("is an OpenAPI document, which has either a `url` or a `file`: give one of them")
+        openapi.check(fields.rest, fields.place)
         return transport, False
     if transport != "stdio" and not url:
         raise fields.place.fault("is a remote server without an address; give `url`")

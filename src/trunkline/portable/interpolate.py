@@ -104,7 +104,9 @@ def resolve(
     if entry.transport == "openapi":
         resolved = openapi.resolved(resolved, work.expand, workspace, work.files)
     _check(resolved)
-    secrets = openapi.secrets(resolved) if entry.transport == "openapi" else set()
+    secrets: set[str] = set()
+    if entry.transport == "openapi":
+        secrets = openapi.secrets(resolved) | {*_in_url(openapi.settings(resolved).base_url or "")}
     secrets |= {*work.inserted, *env.values(), *headers.values(), *_in_url(resolved.url), *_in_args(resolved.args)}
     # A header may hold a scheme before its token, a key stand on several lines, and a log one of them alone.
     secrets |= {word for value in headers.values() for word in value.split()}

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Transport = Literal["stdio", "http", "sse", "openapi"]
-Processes = Literal["shared", "per-session", "stateless"]
+Processes = Literal["shared", "per-session", "per-call", "stateless"]
 LostProcess = Literal["error", "replace"]
 PinMode = Literal["off", "changed", "strict"]
 Format = Literal["mcpServers", "servers", "context_servers", "root", "list"]
@@ -31,16 +31,18 @@ class Entry:
         disabled: listed, not run.
         allow: tools to show, `*` matches any run of characters; None shows all, an empty tuple none.
         deny: tools to hide; wins over `allow`.
-        startup_timeout, request_timeout: seconds; None leaves them to the reader.
+        startup_timeout, connect_timeout, idle_timeout, request_timeout, total_timeout: seconds; None leaves them to the
+            reader. What each bounds stands in `gateway/limits.py`.
         drain_timeout: seconds calls in flight may take to end when the server is changed or removed; None likewise.
         title, description: for people.
-        processes: a started server's: one `shared` by all callers, one for each of them (`per-session`), or one that
-            keeps nothing between two calls (`stateless`).
+        processes: a started server's: one `shared` by all callers, one for each of them (`per-session`), as many for
+            each as calls run at a time (`per-call`), or one that keeps nothing between two calls (`stateless`).
         lost_process: what the caller of a process that is gone with its replica gets: one `error`, or another process
             unsaid (`replace`).
         pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
             is the same, whatever is believed of what it says.
         extra: members this model has no field for, as they were read.
+        document: filled by `resolve`: what the local file it is described by holds, as a digest.
         secret_values: filled by `resolve`: values no log may show.
 
         Entry("time", "stdio", command="uvx", args=("mcp-server-time",))
@@ -60,7 +62,10 @@ class Entry:
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
     startup_timeout: float | None = None
+    connect_timeout: float | None = None
+    idle_timeout: float | None = None
     request_timeout: float | None = None
+    total_timeout: float | None = None
     drain_timeout: float | None = None
     title: str | None = None
     description: str | None = None
@@ -68,6 +73,7 @@ class Entry:
     lost_process: LostProcess = "error"
     pins: PinMode | None = field(default=None, compare=False)
     extra: Mapping[str, object] = field(default_factory=dict)
+    document: str = ""
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 
     def admits(self, tool: str) -> bool:
@@ -134,7 +140,7 @@ class Document:
 
 def _matches(pattern: str, tool: str) -> bool:
     """`*` matches any run of characters, everything else itself; linear in the length of the name."""
-    # The same as in `engine/principal.py`, for the tool lists of callers: neither room may import the other.
+    # The same as in `engine/patterns.py`, for all other lists: this room imports nothing of ours.
     first, *rest = pattern.split("*")
     if not rest:
         return tool == pattern

@@ -5,6 +5,7 @@ What may live here: those members, their references, their check. What may not: 
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 
 from trunkline.errors import ConfigError
 from trunkline.portable.model import Entry
-from trunkline.portable.place import server
+from trunkline.portable.place import Place, server
 
 MEMBERS = ("file", "baseUrl", "auth", "variables", "operations")
 """The members an entry of this type has more than others."""
@@ -78,11 +79,18 @@ class OpenApi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         return f"OpenApi(file={self.file!r}, auth={{{', '.join(f'{name}=***' for name in self.auth)}}})"
 
 
+def check(members: Mapping[str, object], place: Place) -> None:
+    """See that the members of an entry of this type can be used. Raises `ConfigError` that quotes no value."""
+    try:
+        _read(members)
+    except msgspec.ValidationError as error:
+        raise place.fault(str(error)) from None
+
+
 def settings(entry: Entry) -> OpenApi:
     """The members of an entry of type `openapi`. Raises `ConfigError` that names what is wrong and quotes no value."""
-    given = {name: entry.extra[name] for name in MEMBERS if entry.extra.get(name) is not None}
     try:
-        read = msgspec.convert(given, OpenApi)
+        read = _read(entry.extra)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{server(entry.name)}: {error}") from None
     if bool(read.file) == bool(entry.url):
@@ -91,7 +99,7 @@ def settings(entry: Entry) -> OpenApi:
 
 
 def resolved(entry: Entry, expand: Callable[[str, str], str], workspace: Path, files: set[Path]) -> Entry:
-    """The entry with the references of these members replaced, and its file found.
+    """The entry with the references of these members replaced, and its file found and noted by what it holds.
 
     Parameters:
         expand: replaces references in a text; the second argument is the member, for messages.
@@ -105,7 +113,7 @@ def resolved(entry: Entry, expand: Callable[[str, str], str], workspace: Path, f
         return entry
     path = workspace / Path(read.file).expanduser()
     files.add(path)
-    return replace(entry, extra={**entry.extra, "file": str(path)})
+    return replace(entry, extra={**entry.extra, "file": str(path)}, document=_digest(path))
 
 
 def secrets(entry: Entry) -> set[str]:
@@ -114,6 +122,19 @@ def secrets(entry: Entry) -> set[str]:
     return values | {base64.b64encode(value.encode()).decode() for value in values if ":" in value} | {
         value.partition(":")[2] for value in values if ":" in value
     }  # fmt: skip
+
+
+def _read(members: Mapping[str, object]) -> OpenApi:
+    return msgspec.convert({name: members[name] for name in MEMBERS if members.get(name) is not None}, OpenApi)
+
+
+def _digest(path: Path) -> str:
+    """Empty for a file that cannot be read, which is said where it is needed."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""
 
 
 def _expanded(value: object, member: str, expand: Callable[[str, str], str]) -> object:

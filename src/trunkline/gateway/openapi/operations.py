@@ -7,8 +7,8 @@ What may live here: pure functions from a document to `Operation`. What may not:
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import translate
 
+from trunkline.engine.patterns import matches
 from trunkline.gateway.openapi.document import Document
 from trunkline.gateway.openapi.encoding import STYLES
 from trunkline.gateway.openapi.schemas import Budget, Converter, Schema
@@ -147,12 +147,8 @@ def _matches(
         (selection.paths, [path]),
     )
     for patterns, values in facts:
-        yield bool(patterns), any(_fits(pattern, value) for pattern in patterns for value in values)
-
-
-def _fits(pattern: str, value: object) -> bool:
-    escaped = re.sub(r"([\[?])", r"[\1]", pattern)
-    return isinstance(value, str) and re.match(translate(escaped), value) is not None
+        texts = [value for value in values if isinstance(value, str)]
+        yield bool(patterns), any(matches(pattern, text) for pattern in patterns for text in texts)
 
 
 class _Maker:
