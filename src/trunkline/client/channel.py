@@ -31,16 +31,19 @@ class Call:
     """One request in flight: what is sent, who takes what comes back, and what the transport learned on the way.
 
     `take` gets every message that belongs to the request and is not its response. `status`, `headers`,
-    `last_event_id` and `retry` (milliseconds) are facts of the HTTP answer, where there is one.
+    `last_event_id` and `retry` (milliseconds) are facts of the HTTP answer, where there is one. `task`, `cancelling`,
+    `idle`, `latest`, `due` and `late` belong to `Deadlines`; its times are the event loop's.
     """
 
     __slots__ = (
         "body",
-        "deadline",
+        "cancelling",
+        "due",
         "headers",
         "id",
         "idle",
         "last_event_id",
+        "late",
         "latest",
         "method",
         "on_notification",
@@ -49,8 +52,15 @@ class Call:
         "sent_headers",
         "status",
         "take",
+        "task",
         "token",
     )
+
+    task: asyncio.Task[object] | None
+    cancelling: int
+    idle: float
+    latest: float
+    due: float
 
     def __init__(self, id: int, method: str, body: bytes, sent_headers: Headers, take: "Take") -> None:
         self.id = id
@@ -65,9 +75,7 @@ class Call:
         self.token: object = None
         self.on_notification: OnNotification | None = None
         self.on_request: OnRequest | None = None
-        self.deadline: asyncio.Timeout | None = None
-        self.idle = 0.0
-        self.latest = 0.0
+        self.late = False
 
 
 Take = Callable[[Call, Body], Awaitable[None]]

@@ -8,11 +8,13 @@ What may not: `_meta` of the modern era, sessions of the legacy one, typed resul
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from math import inf
 from typing import Protocol
 
 import msgspec
 
 from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
+from trunkline.client.deadlines import Deadlines
 from trunkline.errors import (
     InternalError,
     InvalidAnswer,
@@ -126,6 +128,7 @@ class BasePeer:
         self.instructions: str | None = None
         self._on_request = on_request
         self._on_event = on_event
+        self._deadlines = Deadlines()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answering: dict[object, asyncio.Task[None]] = {}
 
@@ -140,14 +143,15 @@ class BasePeer:
         """End the connection and what runs for it."""
         for task in tuple(self._tasks):
             task.cancel()
+        self._deadlines.close()
         await self.channel.close()
 
     def call(self, method: str, params: Params, headers: Headers = ()) -> Call:
         """A new request with an id of its own; a progress token of the caller is replaced by it until it returns."""
         id = next(self.channel.ids)
         meta = params.get("_meta")
-        token = meta.get("progressToken") if isinstance(meta, Mapping) else None
-        if token is not None and isinstance(meta, Mapping):
+        token = None
+        if isinstance(meta, (dict, Mapping)) and (token := meta.get("progressToken")) is not None:
             params = {**params, "_meta": {**meta, "progressToken": id}}
         body = json.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         call = Call(id, method, body, self._headers(method, params) + headers, self.take)
@@ -156,19 +160,21 @@ class BasePeer:
 
     async def perform(self, call: Call, timeout: float | None, maximum: float) -> Body:
         """Send a request and wait for its response message, under its time limits."""
-        if timeout is not None:
-            timeout = min(timeout, maximum)
-        call.idle = timeout or 0.0
+        deadlines = self._deadlines
+        if timeout is None:
+            deadlines.begin(call, inf, inf)
+        else:
+            deadlines.begin(call, timeout, maximum)
         try:
-            async with asyncio.timeout(timeout) as call.deadline:
-                call.latest = asyncio.get_running_loop().time() + maximum
-                return await self.exchange(call)
-        except TimeoutError:
-            self._abandon(call, "timed out")
-            raise RequestTimeout(f"{self.name} did not answer {call.method} in time") from None
+            return await self.exchange(call)
         except asyncio.CancelledError:
+            if deadlines.missed(call):
+                self._abandon(call, "timed out")
+                raise RequestTimeout(f"{self.name} did not answer {call.method} in time") from None
             self._abandon(call, "no longer needed")
             raise
+        finally:
+            deadlines.end(call)
 
     async def exchange(self, call: Call) -> Body:
         """One exchange over the channel; an era may recover a broken one here."""
@@ -230,8 +236,7 @@ class BasePeer:
     async def _progress(self, call: Call, params: dict[str, object]) -> None:
         if params.get("progressToken") not in (call.id, str(call.id)) or call.token is None:
             return
-        if call.deadline is not None and call.idle and call.deadline.when() is not None:
-            call.deadline.reschedule(min(asyncio.get_running_loop().time() + call.idle, call.latest))
+        self._deadlines.alive(call)
         if call.on_notification is not None:
             await call.on_notification("notifications/progress", {**params, "progressToken": call.token})
 
