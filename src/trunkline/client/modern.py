@@ -134,9 +134,10 @@ class ModernPeer(BasePeer):
 
     def _stamped(self, params: Params) -> dict[str, object]:
         """The parameters with our `_meta` (basic/index, Per-request protocol fields); the caller's keys stay."""
-        given = params.get("_meta")
-        meta: dict[str, object] = {CLIENT_INFO_KEY: self.greeting.info, CAPABILITIES_KEY: self.greeting.capabilities}
-        if isinstance(given, Mapping):
+        greeting, given = self.greeting, params.get("_meta")
+        meta: dict[str, object] = {CLIENT_INFO_KEY: greeting.info, CAPABILITIES_KEY: greeting.capabilities}
+        # A dict is the usual case, and asking an abstract class is dear.
+        if isinstance(given, (dict, Mapping)):
             meta.update(given)
         meta[VERSION_KEY] = self.revision
         return {**params, "_meta": meta}

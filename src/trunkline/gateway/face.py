@@ -294,7 +294,8 @@ class Face:
 
     async def _forward(self, context: Context, route: Route, **own: object) -> Result:
         """Send the request on, with the upstream's own names in it."""
-        params = {**relaying.parameters(context), **own}
+        params = relaying.parameters(context)
+        params.update(own)
         uri = context.params.uri
         called = uri if isinstance(uri, str) and context.method == "resources/read" else None
         holder = self._retiring.holder(context)

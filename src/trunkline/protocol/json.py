@@ -30,6 +30,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 encode = msgspec.json.Encoder().encode
 """Encode a JSON value, a Struct or a `msgspec.Raw` to bytes."""
 
+_decode_any = msgspec.json.Decoder().decode
+
 
 def parse(raw: bytes | memoryview | str, *, mend: bool = False) -> object:
     """Parse JSON so that re-encoding it loses nothing.
@@ -44,11 +46,10 @@ def parse(raw: bytes | memoryview | str, *, mend: bool = False) -> object:
     """
     try:
         encoded = raw.encode("utf-8") if isinstance(raw, str) else bytes(raw)
-        text = encoded.decode("utf-8")
         check_depth(encoded)
         if len(encoded) <= _SMALL and (value := _same(encoded)) is not None:
             return value
-        value = _decode(text)
+        value = _decode(encoded.decode("utf-8"))
         if _SURROGATE.search(encoded):
             # Half of a pair stands for no character: it could be read here but never written again.
             if mend:
@@ -100,7 +101,7 @@ def _same(encoded: bytes) -> object | None:
     None for any other, which most of all is JSON with spaces, and where the slower way says what is wrong with it.
     """
     try:
-        value: object = msgspec.json.decode(encoded)
+        value: object = _decode_any(encoded)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return value if encode(value) == encoded else None
