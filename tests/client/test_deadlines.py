@@ -93,10 +93,11 @@ async def test_signs_of_life_count_anew_but_not_beyond_the_maximum() -> None:
     async def hear(method: str, params: dict[str, object]) -> None: ...
 
     began = clock()
-    params = {"_meta": {"progressToken": "mine"}}
-    request = asyncio.create_task(one.request("tools/call", params, timeout=0.2, maximum=0.5, on_notification=hear))
+    given = {"_meta": {"progressToken": "mine"}}
+    request = asyncio.create_task(one.request("tools/call", given, timeout=0.2, maximum=0.5, on_notification=hear))
     await asked(channel, 1)
-    message: Body = {"method": "notifications/progress", "params": {"progressToken": channel.calls[0].id, "progress": 1}}
+    params = {"progressToken": channel.calls[0].id, "progress": 1}
+    message: Body = {"method": "notifications/progress", "params": params}
     while not request.done():
         await one.take(channel.calls[0], message)
         await asyncio.sleep(0.02)
@@ -119,7 +120,7 @@ async def test_whoever_is_cancelled_from_outside_is_not_told_of_a_timeout() -> N
 
 
 async def test_a_task_goes_on_after_its_request_was_late() -> None:
-    one, channel = peer()
+    one, _ = peer()
 
     async def work() -> int:
         with pytest.raises(RequestTimeout):

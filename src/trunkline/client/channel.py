@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
+import msgspec
+
 from trunkline.errors import InvalidAnswer
 from trunkline.protocol import json
 
@@ -27,7 +29,7 @@ MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes one message from a server may have."""
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request in flight: what is sent, who takes what comes back, and what the transport learned on the way.
 
     `take` gets every message that belongs to the request and is not its response. `status`, `headers`,
@@ -35,47 +37,24 @@ class Call:
     `idle`, `latest`, `due` and `late` belong to `Deadlines`; its times are the event loop's.
     """
 
-    __slots__ = (
-        "body",
-        "cancelling",
-        "due",
-        "headers",
-        "id",
-        "idle",
-        "last_event_id",
-        "late",
-        "latest",
-        "method",
-        "on_notification",
-        "on_request",
-        "retry",
-        "sent_headers",
-        "status",
-        "take",
-        "task",
-        "token",
-    )
-
-    task: asyncio.Task[object] | None
-    cancelling: int
-    idle: float
-    latest: float
-    due: float
-
-    def __init__(self, id: int, method: str, body: bytes, sent_headers: Headers, take: "Take") -> None:
-        self.id = id
-        self.method = method
-        self.body = body
-        self.sent_headers = sent_headers
-        self.take = take
-        self.status = 200
-        self.headers: Mapping[str, str] = {}
-        self.last_event_id: str | None = None
-        self.retry: int | None = None
-        self.token: object = None
-        self.on_notification: OnNotification | None = None
-        self.on_request: OnRequest | None = None
-        self.late = False
+    id: int
+    method: str
+    body: bytes
+    sent_headers: Headers
+    take: "Take"
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    last_event_id: str | None = None
+    retry: int | None = None
+    token: object = None
+    on_notification: OnNotification | None = None
+    on_request: OnRequest | None = None
+    task: asyncio.Task[object] | None = None
+    cancelling: int = 0
+    idle: float = 0.0
+    latest: float = 0.0
+    due: float = 0.0
+    late: bool = False
 
 
 Take = Callable[[Call, Body], Awaitable[None]]

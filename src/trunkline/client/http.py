@@ -93,7 +93,7 @@ class HttpChannel:
         """POST a request and read its response; an event stream is closed when the caller is cancelled."""
         with await self._open("POST", self._post_headers + call.sent_headers, call.body) as response:
             call.status, call.headers = response.status, response.headers
-            if response.status < 300 and response.content_type == "text/event-stream":
+            if response.status < 300 and _is_stream(response):
                 return await self._follow(response, call)
             return await self._answer(response, await self._read(response), call)
 
@@ -238,7 +238,7 @@ class HttpChannel:
             call.last_event_id = parser.last_id or call.last_event_id
 
     def _require_stream(self, response: aiohttp.ClientResponse) -> None:
-        if response.status >= 300 or response.content_type != "text/event-stream":
+        if response.status >= 300 or not _is_stream(response):
             raise self._failure(response)
 
     def _failure(self, response: aiohttp.ClientResponse) -> HttpFailure:
@@ -290,6 +290,10 @@ _ADVICE = {
     429: ": too many requests, try again later",
     503: ": try again later",
 }
+
+
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def reason(error: BaseException) -> str:

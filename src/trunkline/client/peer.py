@@ -176,9 +176,9 @@ class BasePeer:
         finally:
             deadlines.end(call)
 
-    async def exchange(self, call: Call) -> Body:
+    def exchange(self, call: Call) -> Awaitable[Body]:
         """One exchange over the channel; an era may recover a broken one here."""
-        return await self.channel.exchange(call)
+        return self.channel.exchange(call)
 
     async def take(self, call: Call, message: Body) -> None:
         """A message that belongs to a request: a notification or, from a legacy server, a request."""

@@ -7,7 +7,7 @@ What may live here: what happens between one upstream and the gateway. What may 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -79,6 +79,7 @@ class Upstream:
         self._dial = dial
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)
+        self._idle = entry.request_timeout or limits.idle
         self._users = 0
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
@@ -210,7 +211,7 @@ class Upstream:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    async def call(self, context: Context, params: Mapping[str, object], uri: str | None = None) -> Result:
+    def call(self, context: Context, params: Mapping[str, object], uri: str | None = None) -> Awaitable[Result]:
         """Send a caller's request on and return the result, as the upstream gave it.
 
         Parameters:
@@ -224,8 +225,8 @@ class Upstream:
             # What one upstream asked and wants echoed is not for another that is asked for the same name by now.
             raise InvalidParams("Invalid params: requestState belongs to another upstream; send the request without it")
         if context.method == "resources/read":
-            return await self._reads.get(context, params, partial(self._call, context, params, uri))
-        return await self._call(context, params, uri)
+            return self._reads.get(context, params, partial(self._call, context, params, uri))
+        return self._call(context, params, uri)
 
     async def _call(self, context: Context, params: Mapping[str, object], uri: str | None) -> Result:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
@@ -261,17 +262,17 @@ class Upstream:
         """One listener to a resource less."""
         self._following.unfollow(uri)
 
-    async def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
+    def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Awaitable[Result]:
         """By the way its callers are kept apart there."""
         if context.replay is not None and context.replay.held is not None:
-            return await self._holding.resume(context, context.replay.held)
+            return self._holding.resume(context, context.replay.held)
         modern = connection.peer.era == "modern"
         if connection.shared or (modern and self.entry.transport != "stdio"):
-            return await self._in_common(connection, context, params)
+            return self._in_common(connection, context, params)
         patience = Patience(self._idle, self._total(context))
         if needed(context) and not modern:
-            return await self._holding.begin(context, patience, partial(self._in_session, params))
-        return await self._in_session(params, Relay(context, patience=patience))
+            return self._holding.begin(context, patience, partial(self._in_session, params))
+        return self._in_session(params, Relay(context, patience=patience))
 
     async def _in_common(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
         overheard = self._hear if connection.shared else None
@@ -330,7 +331,9 @@ class Upstream:
         context = relay.context
         params: Mapping[str, object] = relay.params(given, peer.era)
         for _ in range(_ROUNDS):
-            result = await self._exchange(peer, relay, params)
+            # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
+            await self.approval.admit(context.method, params)
+            result = await self._request(peer, relay, params)
             kind = result.get("resultType", "complete")
             if kind == "complete":
                 return relaying.checked(context.method, result)
@@ -339,9 +342,7 @@ class Upstream:
             params = await relay.answers(result, params)
         raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
 
-    async def _exchange(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Result:
-        # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
-        await self.approval.admit(relay.context.method, params)
+    def _request(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Awaitable[Result]:
         request = peer.request(
             relay.context.method,
             params,
@@ -350,11 +351,7 @@ class Upstream:
             on_notification=relay.on_notification,
             on_request=None if relay.shared else relay.on_request,
         )
-        return await (request if relay.patience is None else relay.patience.bound(request))
-
-    @property
-    def _idle(self) -> float:
-        return self.entry.request_timeout or self._limits.idle
+        return request if relay.patience is None else relay.patience.bound(request)
 
     def _total(self, context: Context) -> float:
         if context.deadline is None:
