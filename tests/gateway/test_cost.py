@@ -26,7 +26,7 @@ from trunkline.protocol import messages
 from trunkline.runtime.application import Application
 from trunkline.transports.http import HTTPTransport
 
-FRAMES = 92
+FRAMES = 93
 OURS = str(Path(trunkline.__file__).parent)
 REVISION = "2026-07-28"
 NAME = "up0__add"
