@@ -21,6 +21,7 @@ NODE := $(STAMPS)/node
 PEERS := $(STAMPS)/peers
 NPM := $(STAMPS)/npm
 WRK := $(STAMPS)/wrk
+CONTEXTFORGE := $(STAMPS)/contextforge
 
 .PHONY: help up test check conformance bench soak format clean
 
@@ -39,7 +40,7 @@ check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated
 conformance: $(VENV) $(NPM) $(PEERS) ## run the official conformance suite, write build/conformance.json
 	@$(PY) -m conformance.run $(ARGS)
 
-bench: $(VENV) $(PEERS) $(WRK) ## measure the budgets beside the peers, write build/bench.json
+bench: $(VENV) $(PEERS) $(WRK) $(CONTEXTFORGE) ## measure the budgets beside the peers, write build/bench.json
 	@$(PY) -m bench.run $(ARGS)
 
 soak: $(VENV) $(NPM) $(PEERS) ## run the long, seeded forms of the tests
@@ -77,6 +78,14 @@ $(PEERS): conformance/peers.txt | $(VENV)
 	@test -x build/peers/bin/python || $(PYTHON) -m venv --without-pip build/peers
 	@$(UV) pip install --quiet --python build/peers/bin/python --requirement conformance/peers.txt
 	@touch $@
+
+# The newest Python that is here decides which of its releases installs. Without it, the benchmarks go on.
+$(CONTEXTFORGE): bench/contextforge.txt | $(VENV)
+	@echo "set-up: ContextForge from PyPI"
+	@rm -rf build/contextforge && for python in python3.13 python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1{3,2}.*/bin/python3 $(PYTHON); do \
+	  "$$python" -m venv --without-pip build/contextforge && break; done >/dev/null 2>&1; \
+	$(UV) pip install --quiet --python build/contextforge/bin/python --requirement $< >build/contextforge.log 2>&1 && touch $@ || \
+	  { rm -rf build/contextforge; echo "set-up: ContextForge cannot be installed, see build/contextforge.log; the benchmarks leave it out" >&2; }
 
 $(NPM): conformance/package.json conformance/package-lock.json $(NODE)
 	@echo "set-up: conformance suite and peers from npm"

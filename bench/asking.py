@@ -1,4 +1,4 @@
-"""Single modern requests, one after the other, where load is not the point."""
+"""Single requests, one after the other, where load is not the point."""
 
 import http.client
 import json
@@ -6,58 +6,61 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bench.subjects import MODERN, Running
+
 META = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-HEADERS = {
-    "Content-Type": "application/json",
-    "Accept": "application/json, text/event-stream",
-    "MCP-Protocol-Version": "2026-07-28",
-}
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
-def names(port: int) -> list[str]:
-    """The names on all pages of the tool list of the endpoint on a port of the loopback."""
+def names(server: Running) -> list[str]:
+    """The names on all pages of the tool list of an endpoint."""
     found: list[str] = []
     params: dict[str, object] = {}
-    with _connection(port) as connection:
+    with _connection(server) as connection:
         while True:
-            result = _ask(connection, "tools/list", params)
+            result = _ask(server, connection, "tools/list", params)
             found += [tool["name"] for tool in result["tools"]]
             if "nextCursor" not in result:
                 return found
             params = {"cursor": result["nextCursor"]}
 
 
-def call(port: int, tool: str, times: int) -> None:
-    """Call a tool some times."""
-    with _connection(port) as connection:
+def call(server: Running, times: int) -> None:
+    """Call the tool some times."""
+    with _connection(server) as connection:
         for _ in range(times):
-            _ask(connection, "tools/call", {"name": tool, "arguments": {"a": 2, "b": 3}})
+            _ask(server, connection, "tools/call", {"name": server.subject.tool, "arguments": {"a": 2, "b": 3}})
 
 
-def counted(port: int) -> int:
-    """How many requests the upstream on a port was asked in all."""
-    with _connection(port) as connection:
+def counted(upstream: Running) -> int:
+    """How many requests an upstream was asked in all."""
+    with _connection(upstream) as connection:
         connection.request("GET", "/")
         return sum(json.loads(connection.getresponse().read()).values())
 
 
 @contextmanager
-def _connection(port: int) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+def _connection(server: Running) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _ask(connection: http.client.HTTPConnection, method: str, params: dict[str, object]) -> dict[str, Any]:
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
-    named = {"Mcp-Name": str(params["name"])} if "name" in params else {}
-    connection.request("POST", "/mcp", json.dumps(message), {**HEADERS, "Mcp-Method": method, **named})
+def _ask(
+    server: Running, connection: http.client.HTTPConnection, method: str, params: dict[str, object]
+) -> dict[str, Any]:
+    headers = {**HEADERS, "MCP-Protocol-Version": server.wire, "Authorization": f"Bearer {server.token}"}
+    if server.wire == MODERN:
+        params = {**params, "_meta": META}
+        headers |= {"Mcp-Method": method} | ({"Mcp-Name": str(params["name"])} if "name" in params else {})
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    connection.request("POST", server.path, json.dumps(message), headers)
     response = connection.getresponse()
     answer = json.loads(response.read())
     if response.status != 200 or "result" not in answer:

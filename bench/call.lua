@@ -1,7 +1,7 @@
--- One modern tools/call with all its headers, over and over.
--- Arguments after "--": the tool's name, and a Lua pattern that the body of a right answer contains. With it every answer
--- is read and held to it; without, wrk counts statuses and bytes only, and leaves the caches it shares with the server
--- alone.
+-- One tools/call with all its headers, over and over.
+-- Arguments after "--": the tool's name, the bearer token, the protocol revision, and a Lua pattern that the body of a
+-- right answer contains. With it every answer is read and held to it; without, wrk counts statuses and bytes only, and
+-- leaves the caches it shares with the server alone.
 
 local threads = {}
 
@@ -17,22 +17,27 @@ local function check(status, headers, body)
 end
 
 function init(args)
-  local tool = args[1]
-  expected = args[2]
+  local tool, token, revision = args[1], args[2], args[3]
+  local modern = revision >= "2026"
+  expected = args[4]
   wrong = 0
   first_wrong = ""
   if expected then response = check end
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
   wrk.headers["Accept"] = "application/json, text/event-stream"
-  wrk.headers["MCP-Protocol-Version"] = "2026-07-28"
-  wrk.headers["Mcp-Method"] = "tools/call"
-  wrk.headers["Mcp-Name"] = tool
-  wrk.headers["Authorization"] = "Bearer bench-token"
-  wrk.body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"' .. tool .. '","arguments":{"a":2,"b":3},'
-    .. '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
-    .. '"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},'
-    .. '"io.modelcontextprotocol/clientCapabilities":{}}}}'
+  wrk.headers["MCP-Protocol-Version"] = revision
+  wrk.headers["Authorization"] = "Bearer " .. token
+  local meta = ""
+  if modern then
+    wrk.headers["Mcp-Method"] = "tools/call"
+    wrk.headers["Mcp-Name"] = tool
+    meta = ',"_meta":{"io.modelcontextprotocol/protocolVersion":"' .. revision .. '",'
+      .. '"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},'
+      .. '"io.modelcontextprotocol/clientCapabilities":{}}'
+  end
+  wrk.body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"' .. tool .. '","arguments":{"a":2,"b":3}'
+    .. meta .. '}}'
 end
 
 function done(summary, latency, requests)

@@ -4,10 +4,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 
-from bench import asking, subjects
-from bench.load import Pass, load, verify
+from bench import asking, contextforge, subjects
+from bench.load import Pass, WrongAnswer, load, verify
 from bench.report import Budget, Spread
-from bench.subjects import CORES, FASTMCP_PROXY, FORWARDER, GATEWAY, UPSTREAM, UPSTREAM_MANY, Running
+from bench.subjects import CORES, FASTMCP_PROXY, FORWARDER, GATEWAY, UPSTREAM, UPSTREAM_MANY, Running, Unavailable
 
 MEGABYTE = 2**20
 TOOLS = 10_000
@@ -32,6 +32,7 @@ def measure(passes: int, seconds: int) -> Budget:
             stack.enter_context(subjects.running(FASTMCP_PROXY, echoes[0])),
         ]
         crowded = servers[-2]
+        servers += _contextforge(budget, stack, echoes[0])
         _wait(crowded)
         _list(budget, crowded)
         right = {server.subject.name: verify(server).size for server in servers}
@@ -45,10 +46,26 @@ def measure(passes: int, seconds: int) -> Budget:
     return budget
 
 
+def _contextforge(budget: Budget, stack: ExitStack, echo: Running) -> list[Running]:
+    """It, where it can be had: it needs an environment of its own, and a newer Python than the rest."""
+    name = contextforge.SUBJECT.name
+    try:
+        version, python = contextforge.release()
+        print(f"  {name} {version} on Python {python} starts; the first time takes a minute", flush=True)
+        server = stack.enter_context(contextforge.contextforge(echo))
+        verify(server)
+    except (Unavailable, WrongAnswer) as reason:
+        print(f"  {name} is left out: {reason}", flush=True)
+        budget.notes.append(f"{name} is left out: {str(reason).splitlines()[0]}")
+        return []
+    budget.notes.append(f"{name} is release {version} on Python {python}, spoken to in revision {server.wire}")
+    return [server]
+
+
 def _wait(crowded: Running) -> None:
     """Until it has learned all tools of all its upstreams."""
     deadline = time.monotonic() + 60
-    while (known := len(asking.names(crowded.port))) != TOOLS:
+    while (known := len(asking.names(crowded))) != TOOLS:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{crowded.subject.name} lists {known} tools, not {TOOLS}")
         time.sleep(0.5)
@@ -59,7 +76,7 @@ def _list(budget: Budget, crowded: Running) -> None:
     milliseconds, cpu = [], []
     for _ in range(5):
         start, before = time.perf_counter(), crowded.cpu()
-        asking.names(crowded.port)
+        asking.names(crowded)
         milliseconds.append((time.perf_counter() - start) * 1000)
         cpu.append((crowded.cpu() - before) * 1000)
     taken, used = Spread.of(milliseconds), Spread.of(cpu)
@@ -75,12 +92,12 @@ def _requests(server: Running, upstreams: list[Running]) -> float:
         last, before = before, _counted(upstreams)
         settled = before == last
         time.sleep(0 if settled else 1)
-    asking.call(server.port, server.subject.tool, COUNTED)
+    asking.call(server, COUNTED)
     return (_counted(upstreams) - before) / COUNTED
 
 
 def _counted(upstreams: list[Running]) -> int:
-    return sum(asking.counted(upstream.port) for upstream in upstreams)
+    return sum(asking.counted(upstream) for upstream in upstreams)
 
 
 def _judge(budget: Budget, asked: dict[str, float], rounds: list[dict[str, Pass]]) -> None:

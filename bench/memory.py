@@ -1,12 +1,14 @@
-"""Budget 7: the memory of a one-tool server, and what legacy sessions leave behind."""
+"""Budget 7: the memory of a one-tool server and of idle gateways, and what legacy sessions leave behind."""
 
 import asyncio
 import time
+from contextlib import AbstractContextManager
 
-from bench import subjects
+from bench import contextforge, subjects
 from bench.load import verify
 from bench.report import Budget
 from bench.sessions import churn
+from bench.subjects import Running, Unavailable
 
 MEGABYTE = 2**20
 
@@ -23,7 +25,8 @@ def measure(sessions: int) -> Budget:
         else:
             budget.figures[f"{subject.name}: MB"] = size
             print(f"          {subject.name}: {size:.1f} MB")
-    budget.hold("idle gateway: MB", _idle_gateway(), most=90)
+    with subjects.running(subjects.UPSTREAM) as upstream:
+        _gateways(budget, upstream)
     budget.hold("bytes a session", _growth(subjects.ASYNC, sessions), most=100)
     peer = _growth(subjects.SDK, max(sessions // 50, 100))
     budget.figures["SDK, default: bytes a session"] = peer
@@ -34,11 +37,30 @@ def measure(sessions: int) -> Budget:
     return budget
 
 
-def _idle_gateway() -> float:
-    """Megabytes of `trunkline up` over one HTTP upstream, three seconds after it listens."""
-    with subjects.running(subjects.ASYNC) as upstream, subjects.gateway(upstream) as gateway:
+def _gateways(budget: Budget, upstream: Running) -> None:
+    """`trunkline up` and the others over one HTTP upstream."""
+    budget.hold("idle gateway: MB", _idle(subjects.gateway(upstream)), most=90)
+    peers = {
+        subjects.FORWARDER: subjects.running(subjects.FORWARDER, upstream),
+        subjects.FASTMCP_PROXY: subjects.running(subjects.FASTMCP_PROXY, upstream),
+        contextforge.SUBJECT: contextforge.contextforge(upstream),
+    }
+    for subject, peer in peers.items():
+        try:
+            size = _idle(peer)
+        except Unavailable as reason:
+            print(f"          {subject.name} is left out: {reason}")
+            budget.notes.append(f"{subject.name} is left out: {str(reason).splitlines()[0]}")
+            continue
+        budget.figures[f"idle {subject.name}: MB"] = size
+        print(f"          idle {subject.name}: {size:.1f} MB")
+
+
+def _idle(gateway: AbstractContextManager[Running]) -> float:
+    """Megabytes of a gateway that nobody has called, three seconds after it listens."""
+    with gateway as server:
         time.sleep(3)
-        return gateway.resident() / MEGABYTE
+        return server.resident() / MEGABYTE
 
 
 def _growth(subject: subjects.Subject, sessions: int) -> float:

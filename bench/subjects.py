@@ -22,6 +22,11 @@ RIGHT = '"text":%s*"5"'
 UVICORN = ["--http", "httptools", "--loop", "uvloop", "--log-level", "warning", "--no-access-log"]
 UVICORN += ["--no-proxy-headers", "--no-server-header"]
 CORES = sorted(os.sched_getaffinity(0))
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+
+
+class Unavailable(Exception):
+    """A peer that cannot be measured here, and why; the rest of the measurement goes on without it."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,19 @@ FASTMCP_BEST = Subject("FastMCP, best", "bench.apps.fast:best", PEERS)
 
 @dataclass
 class Running:
-    """A subject's process: where it answers and what it has used."""
+    """A subject's process: where it answers, how it is spoken to, and what it has used."""
 
     subject: Subject
     port: int
     pid: int
+    path: str = "/mcp"
+    token: str = "bench-token"
+    wire: str = MODERN
 
     @property
     def url(self) -> str:
         """The MCP endpoint."""
-        return f"http://127.0.0.1:{self.port}/mcp"
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def cpu(self) -> float:
         """Seconds of CPU time used so far, by all threads, those that ended included."""
@@ -117,15 +125,24 @@ def gateway(*upstreams: Running, entries: int = 1, subject: Subject = GATEWAY) -
 
 @contextmanager
 def process(
-    subject: Subject, command: list[str], port: int, told: Mapping[str, str] | None = None, core: int = CORES[0]
+    subject: Subject,
+    command: list[str],
+    port: int,
+    told: Mapping[str, str] | None = None,
+    core: int = CORES[0],
+    folder: Path = ROOT,
+    patience: float = 30,
 ) -> Iterator[Running]:
-    """A process that listens on a port before the body runs, and is gone after it; `told` adds to its environment."""
+    """A process that listens on a port before the body runs, and is gone after it.
+
+    `told` adds to its environment, it runs in `folder`, and has `patience` seconds to start; raises `Unavailable`.
+    """
     log = LOGS / f"{subject.app.replace(':', '.')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         child = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, **(told or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -133,7 +150,7 @@ def process(
         )
     os.sched_setaffinity(child.pid, {core})
     try:
-        _wait(child, port, subject, log)
+        _wait(child, port, subject, log, patience)
         yield Running(subject, port, child.pid)
     finally:
         child.terminate()
@@ -151,11 +168,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(child: subprocess.Popen[bytes], port: int, subject: Subject, log: Path) -> None:
-    deadline = time.monotonic() + 30
+def _wait(child: subprocess.Popen[bytes], port: int, subject: Subject, log: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline and child.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"{subject.name} ({subject.app}) does not start:\n{log.read_text()[-2000:]}")
+    raise Unavailable(f"{subject.name} ({subject.app}) does not start:\n{log.read_text()[-2000:]}")

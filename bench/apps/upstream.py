@@ -1,4 +1,7 @@
-"""What stands behind the gateways: as little of a modern server as they need, which counts what it is asked."""
+"""What stands behind the gateways: as little of a server as they need, which counts what it is asked.
+
+It is a modern one; the handshake is there for peers that know no other way.
+"""
 
 import json
 from collections import Counter
@@ -22,7 +25,12 @@ def _upstream(count: int) -> App:
     names = ["add", *(f"other_{number}" for number in range(1, count))]
     tools = [{"name": name, "description": "Add two numbers.", "inputSchema": SCHEMA} for name in names]
     discovered = {**FRESH, "supportedVersions": [REVISION], "capabilities": {"tools": {}}, "_meta": SERVER}
-    answers = {"server/discover": discovered, "tools/list": {**FRESH, "tools": tools}}
+    greeted = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "upstream", "version": "1"},
+    }
+    answers = {"server/discover": discovered, "initialize": greeted, "tools/list": {**FRESH, "tools": tools}}
     asked: Counter[str] = Counter()
 
     def answer(body: bytes) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ from types import FrameType
 
 import pytest
 
+from tests.counting import CountingLoop
 from trunkline import Server
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, RequestFacts, Result
@@ -59,26 +60,6 @@ class Tokens:
 
 async def passing(context: Context, call_next: CallNext) -> Result:
     return await call_next(context)
-
-
-class CountingLoop(asyncio.SelectorEventLoop):
-    """Counts what a request asks of the event loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[str] = []
-
-    def create_task(self, *args: object, **options: object) -> asyncio.Task[object]:
-        self.made.append("task")
-        return super().create_task(*args, **options)
-
-    def create_future(self) -> asyncio.Future[object]:
-        self.made.append("future")
-        return super().create_future()
-
-    def call_at(self, *args: object, **options: object) -> asyncio.TimerHandle:
-        self.made.append("timer")
-        return super().call_at(*args, **options)
 
 
 def server_with(tools: int) -> Server:

@@ -8,6 +8,8 @@ What may not: a transport, a protocol era.
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
+import msgspec
+
 from trunkline.client.patience import Patience, Pulse
 from trunkline.errors import InvalidAnswer
 from trunkline.protocol import json
@@ -27,7 +29,7 @@ MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes one message from a server may have."""
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request in flight: what is sent, who takes what comes back, and what the transport learned on the way.
 
     `take` gets every message that belongs to the request and is not its response. `status`, `headers`,
@@ -35,40 +37,20 @@ class Call:
     clock, and `pulse` beats when something comes.
     """
 
-    __slots__ = (
-        "body",
-        "headers",
-        "id",
-        "last_event_id",
-        "method",
-        "on_notification",
-        "on_request",
-        "patience",
-        "pulse",
-        "retry",
-        "sent_headers",
-        "status",
-        "take",
-        "token",
-    )
-
-    def __init__(
-        self, id: int, method: str, body: bytes, sent_headers: Headers, take: "Take", pulse: Pulse | None = None
-    ) -> None:
-        self.id = id
-        self.method = method
-        self.body = body
-        self.sent_headers = sent_headers
-        self.take = take
-        self.status = 200
-        self.headers: Mapping[str, str] = {}
-        self.last_event_id: str | None = None
-        self.retry: int | None = None
-        self.token: object = None
-        self.on_notification: OnNotification | None = None
-        self.on_request: OnRequest | None = None
-        self.patience: Patience | None = None
-        self.pulse = pulse or Pulse()
+    id: int
+    method: str
+    body: bytes
+    sent_headers: Headers
+    take: "Take"
+    pulse: Pulse
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    last_event_id: str | None = None
+    retry: int | None = None
+    token: object = None
+    on_notification: OnNotification | None = None
+    on_request: OnRequest | None = None
+    patience: Patience | None = None
 
 
 Take = Callable[[Call, Body], Awaitable[None]]

@@ -7,7 +7,7 @@ What may live here: HTTP and framing. What may not: eras, sessions, retries, JSO
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -20,11 +20,7 @@ from trunkline.protocol import sse
 CONNECT = 10.0
 """Seconds a connection may take unless said otherwise: the name looked up, TCP, TLS."""
 
-_POST = (
-    ("Content-Type", "application/json"),
-    ("Accept", "application/json, text/event-stream"),
-    ("Accept-Encoding", "identity"),
-)
+_POST = (("Accept", "application/json, text/event-stream"), ("Accept-Encoding", "identity"))
 _GET = (("Accept", "text/event-stream"), ("Cache-Control", "no-store"), ("Accept-Encoding", "identity"))
 _REDIRECTS = 3
 
@@ -112,17 +108,17 @@ class HttpChannel:
 
     async def exchange(self, call: Call) -> Body:
         """POST a request and read its response; an event stream is closed when the caller is cancelled."""
-        async with self._open("POST", self._post_headers + call.sent_headers, call.body) as response:
+        with await self._open("POST", self._post_headers + call.sent_headers, call.body) as response:
             call.pulse.beat()
             call.status, call.headers = response.status, response.headers
-            if response.status < 300 and response.content_type == "text/event-stream":
+            if response.status < 300 and _is_stream(response):
                 return await self._follow(response, call)
             return await self._answer(response, await self._read(response, call.pulse), call)
 
     async def resume(self, call: Call, headers: Headers) -> Body:
         """Reconnect a broken stream with `Last-Event-ID` (2025-11-25, Resumability and Redelivery)."""
         headers += (("Last-Event-ID", call.last_event_id or ""),)
-        async with self._open("GET", self._get_headers + headers) as response:
+        with await self._open("GET", self._get_headers + headers) as response:
             call.status = response.status
             self._require_stream(response)
             return await self._follow(response, call)
@@ -131,7 +127,7 @@ class HttpChannel:
         """Read a standalone GET stream until it ends, handing every message to `call.take`."""
         if call.last_event_id is not None:
             headers += (("Last-Event-ID", call.last_event_id),)
-        async with self._open("GET", self._get_headers + headers) as response:
+        with await self._open("GET", self._get_headers + headers) as response:
             call.status = response.status
             self._require_stream(response)
             opened()
@@ -140,14 +136,14 @@ class HttpChannel:
 
     async def send(self, body: bytes, headers: Headers = ()) -> None:
         """POST a notification or a response."""
-        async with self._open("POST", self._post_headers + headers, body) as response:
+        with await self._open("POST", self._post_headers + headers, body) as response:
             await self._read(response)
             if response.status >= 300:
                 raise self._failure(response)
 
     async def delete(self, headers: Headers) -> None:
         """DELETE the endpoint: ends a legacy session. Servers may refuse; that is no error."""
-        async with self._open("DELETE", self._get_headers + headers) as response:
+        with await self._open("DELETE", self._get_headers + headers) as response:
             await self._read(response)
 
     async def close(self) -> None:
@@ -156,44 +152,37 @@ class HttpChannel:
         for response in tuple(self._streams):
             response.close()
 
-    @asynccontextmanager
-    async def _open(
-        self, verb: str, headers: Headers, body: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _open(self, verb: str, headers: Headers, body: bytes | None = None) -> "_Opened":
+        """Send a request; the answer it comes back with is read inside a `with`."""
         if self._closed:
             raise TransportError(f"The connection to {self.name} is closed", delivered=False)
-        response = await self._request(verb, headers, body)
-        self._streams.add(response)
-        try:
-            if self._closed:
-                raise TransportError(f"The connection to {self.name} was closed meanwhile")
-            yield response
-        except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"The connection to {self.name} broke: {reason(error)}") from None
-        finally:
-            self._streams.discard(response)
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
-
-    async def _request(self, verb: str, headers: Headers, body: bytes | None) -> aiohttp.ClientResponse:
+        # The type travels with the payload: one header less to carry through all of aiohttp's steps.
+        data = None if body is None else aiohttp.BytesPayload(body, content_type="application/json")
         for _ in range(_REDIRECTS):
             try:
                 response = await self._session.request(
-                    verb, self.url, data=body, headers=headers, allow_redirects=False, timeout=self._timeout
+                    verb, self.url, data=data, headers=headers, allow_redirects=False, timeout=self._timeout
                 )
             except aiohttp.ConnectionTimeoutError:
                 raise timed_out("connect", self._connect, f"Cannot connect to {self.name}", delivered=False) from None
             except (aiohttp.ClientConnectorError, ValueError) as error:
                 raise TransportError(f"Cannot connect to {self.name}: {reason(error)}", delivered=False) from None
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                raise TransportError(f"The connection to {self.name} broke: {reason(error)}") from None
+                raise self.broken(error) from None
             if response.status not in (307, 308):
-                return response
+                break
             response.close()
             self._move(response)
-        raise TransportError(f"{self.name} redirects in a circle", delivered=False)
+        else:
+            raise TransportError(f"{self.name} redirects in a circle", delivered=False)
+        if self._closed:
+            response.close()
+            raise TransportError(f"The connection to {self.name} was closed meanwhile")
+        return _Opened(self, response, self._streams)
+
+    def broken(self, error: Exception) -> TransportError:
+        """What is said when the connection breaks under a request that was sent."""
+        return TransportError(f"The connection to {self.name} broke: {reason(error)}")
 
     def _move(self, response: aiohttp.ClientResponse) -> None:
         """Follow a redirect inside the origin only: headers may hold credentials meant for this origin."""
@@ -208,15 +197,22 @@ class HttpChannel:
         self.url = moved
 
     async def _read(self, response: aiohttp.ClientResponse, pulse: Pulse | None = None) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            if pulse is not None:
-                pulse.beat()
-            size += len(chunk)
-            if size > self._limit:
-                raise InvalidAnswer(f"{self.name} sent more than {self._limit} bytes in one message")
-            chunks.append(chunk)
+        content = response.content
+        if content.is_eof():
+            # What is short has come together with its headers.
+            chunks = [content.read_nowait()]
+            size = len(chunks[0])
+        else:
+            chunks, size = [], 0
+            async for chunk in content.iter_any():
+                if pulse is not None:
+                    pulse.beat()
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self._limit:
+                    break
+        if size > self._limit:
+            raise InvalidAnswer(f"{self.name} sent more than {self._limit} bytes in one message")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _answer(self, response: aiohttp.ClientResponse, raw: bytes, call: Call) -> Body:
@@ -265,12 +261,49 @@ class HttpChannel:
             call.last_event_id = parser.last_id or call.last_event_id
 
     def _require_stream(self, response: aiohttp.ClientResponse) -> None:
-        if response.status >= 300 or response.content_type != "text/event-stream":
+        if response.status >= 300 or not _is_stream(response):
             raise self._failure(response)
 
     def _failure(self, response: aiohttp.ClientResponse) -> HttpFailure:
         what = f"{self.name} answered {response.status} {response.reason or ''}".rstrip()
         return HttpFailure(what + _ADVICE.get(response.status, ""), response.status, response.headers)
+
+
+class _Opened:
+    """An answer while it is read; afterwards its connection goes back to the pool, or is closed when more would come.
+
+    Parameters:
+        channel: whose it is.
+        response: the answer.
+        streams: where the channel keeps what is open.
+    """
+
+    __slots__ = ("_channel", "_response", "_streams")
+
+    def __init__(
+        self, channel: HttpChannel, response: aiohttp.ClientResponse, streams: set[aiohttp.ClientResponse]
+    ) -> None:
+        self._channel = channel
+        self._response = response
+        self._streams = streams
+        streams.add(response)
+
+    def __enter__(self) -> aiohttp.ClientResponse:
+        return self._response
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        response = self._response
+        self._streams.discard(response)
+        # One that was read to its end has given its connection back already.
+        if response.connection is not None:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+        if isinstance(error, aiohttp.ClientError | OSError):
+            raise self._channel.broken(error) from None
 
 
 _ADVICE = {
@@ -280,6 +313,10 @@ _ADVICE = {
     429: ": too many requests, try again later",
     503: ": try again later",
 }
+
+
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def reason(error: BaseException) -> str:

@@ -76,7 +76,7 @@ class ModernPeer(BasePeer):
                 if last or not await self._corrected(error, method):
                     raise
                 continue
-            return self._learned(method, result)
+            return self._learned(result) if method == "tools/list" else result
         raise AssertionError("unreachable")
 
     async def discover(self, timeout: float | None = TIMEOUT) -> dict[str, object]:
@@ -136,9 +136,10 @@ class ModernPeer(BasePeer):
 
     def _stamped(self, params: Params) -> dict[str, object]:
         """The parameters with our `_meta` (basic/index, Per-request protocol fields); the caller's keys stay."""
-        given = params.get("_meta")
-        meta: dict[str, object] = {CLIENT_INFO_KEY: self.greeting.info, CAPABILITIES_KEY: self.greeting.capabilities}
-        if isinstance(given, Mapping):
+        greeting, given = self.greeting, params.get("_meta")
+        meta: dict[str, object] = {CLIENT_INFO_KEY: greeting.info, CAPABILITIES_KEY: greeting.capabilities}
+        # A dict is the usual case, and asking an abstract class is dear.
+        if isinstance(given, (dict, Mapping)):
             meta.update(given)
         meta[VERSION_KEY] = self.revision
         return {**params, "_meta": meta}
@@ -147,13 +148,14 @@ class ModernPeer(BasePeer):
         """The mirrored headers (Streamable HTTP, Request Metadata)."""
         if self.channel.duplex:
             return ()
-        headers = [("MCP-Protocol-Version", self.revision), ("Mcp-Method", method)]
+        version, named = ("MCP-Protocol-Version", self.revision), ("Mcp-Method", method)
         name = params.get(NAME_PARAMS.get(method, ""))
-        if isinstance(name, str):
-            headers.append(("Mcp-Name", encode_value(name)))
-            if method == "tools/call" and name in self._header_params:
-                headers += mirror_params(self._header_params[name], params.get("arguments"))
-        return tuple(headers)
+        if not isinstance(name, str):
+            return version, named
+        if method != "tools/call" or name not in self._header_params:
+            return version, named, ("Mcp-Name", encode_value(name))
+        mirrored = mirror_params(self._header_params[name], params.get("arguments"))
+        return version, named, ("Mcp-Name", encode_value(name)), *mirrored
 
     async def _corrected(self, error: RemoteError, method: str) -> bool:
         """Whether what the server complained about is corrected, so that the request can be sent again."""
@@ -176,10 +178,10 @@ class ModernPeer(BasePeer):
                 return
             params = {"cursor": cursor}
 
-    def _learned(self, method: str, result: dict[str, object]) -> dict[str, object]:
+    def _learned(self, result: dict[str, object]) -> dict[str, object]:
         """Note header parameters of listed tools, and leave out tools whose annotations are not allowed."""
         tools = result.get("tools")
-        if method != "tools/list" or self.channel.duplex or not isinstance(tools, list):
+        if self.channel.duplex or not isinstance(tools, list):
             return result
         kept = [tool for tool in tools if self._usable(tool)]
         return result if len(kept) == len(tools) else {**result, "tools": kept}

@@ -5,12 +5,13 @@ What may live here: that clock. What may not: what the limits are, what follows 
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import TypeVar
 
+from trunkline.client.deadlines import Deadlines
 from trunkline.errors import Limit, RequestTimeout
 
 T = TypeVar("T")
@@ -22,9 +23,6 @@ _SAID: dict[Limit, str] = {
     "total": "no end after {:g} s",
     "deadline": "no end before the call's own deadline",
 }
-
-_GRAIN = 0.001
-"""Seconds a timer may be early."""
 
 
 class Pulse:
@@ -48,49 +46,64 @@ class Patience:
         total: in all, whatever comes; several requests of one call share them.
         idle: while a request is open, without anything coming at all; None for any time.
         deadline: `total` is what is left until the caller's own deadline.
+        deadlines: wakes it; shared by all calls to a server, or that of one alone.
 
-        patience = Patience(60.0, 3600.0)
+        patience = Patience(60.0, 3600.0, deadlines=deadlines)
         await patience.bound(peer.request(method, params, patience=patience))
     """
 
-    __slots__ = ("_asking", "_began", "_deadline", "_end", "_heard", "_idle", "_left", "_progress", "_pulse",
-                 "_request", "_scope", "_since", "_step", "_timer", "_total", "over")  # fmt: skip
+    __slots__ = ("_asking", "_began", "_cancelling", "_deadline", "_deadlines", "_end", "_heard", "_idle", "_left",
+                 "_progress", "_pulse", "_request", "_since", "_step", "_task", "_total", "due", "over")  # fmt: skip
 
     def __init__(
-        self, request: float | None, total: float, idle: float | None = None, *, deadline: bool = False
+        self,
+        request: float | None,
+        total: float,
+        idle: float | None = None,
+        *,
+        deadline: bool = False,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.over: Limit | None = None
         """The limit that was reached."""
-        self._request = math.inf if request is None else request
+        self.due = inf
+        """When it has to look at the clock."""
+        self._request = inf if request is None else request
         self._total = self._left = total
-        self._idle = math.inf if idle is None else idle
+        self._idle = inf if idle is None else idle
         self._deadline = deadline
-        self._step = min(self._request, self._idle)
-        self._end = math.inf
+        self._deadlines = deadlines or Deadlines()
+        self._step = self._request if self._request < self._idle else self._idle
+        self._end = inf
         self._pulse: Pulse | None = None
         self._began = 0.0
         self._progress = 0.0
         self._heard = False
         self._since = 0.0
         self._asking = 0
-        self._scope: asyncio.Timeout | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
 
     async def bound(self, work: Awaitable[T]) -> T:
         """Await what the call does, under its limits. Raises `RequestTimeout`."""
-        self._end = time.monotonic() + self._left
+        now = time.monotonic()
+        self._end = now + self._left
+        self._task = task = asyncio.current_task()
+        self._cancelling = 0 if task is None else task.cancelling()
+        self.due = now + (self._step if self._step < self._left else self._left)
+        self._deadlines.begin(self)
         try:
-            async with asyncio.timeout(None) as self._scope:
-                self._arm(min(self._step, self._left))
-                return await work
-        except TimeoutError:
-            if self.over is None:
+            return await work
+        except asyncio.CancelledError:
+            # Somebody else may want the task to end as well.
+            if self.over is None or (task is not None and task.cancelling() > self._cancelling + 1):
                 raise
             raise self._error(self.over) from None
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._scope = self._timer = None
+            self._deadlines.end(self)
+            if self.over is not None and task is not None:
+                task.uncancel()
+            self._task = None
             self._left = self._end - time.monotonic()
 
     @property
@@ -106,7 +119,7 @@ class Patience:
 
     def leave(self) -> None:
         """The request is answered, or given up."""
-        self._heard = self._was_heard()
+        self._heard = self._heard or (self._pulse is not None and self._pulse.at >= self._began)
         self._pulse = None
 
     def progressed(self) -> None:
@@ -126,25 +139,23 @@ class Patience:
             if self._asking == 0:
                 now = self._progress = time.monotonic()
                 self._end += now - self._since
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._look()
+                self.due = now
+                self.look(now)
 
-    def _arm(self, seconds: float) -> None:
-        # The timer is never late: what puts a limit off leaves the timer alone, and it looks again.
-        if seconds < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._look)
-
-    def _look(self) -> None:
-        if self._scope is None or self._asking > 0:
+    def look(self, now: float) -> None:
+        """End the call when a limit is reached; say when to look again otherwise."""
+        if self._task is None or self._asking > 0:
+            self.due = inf
             return
-        now = time.monotonic()
         limit, due = min(self._due(), key=lambda one: one[1])
-        if due - now > _GRAIN:
-            self._arm(due - now if self._pulse is not None else min(due - now, self._step))
+        if due > now:
+            # What puts a limit off does not tell: it is looked at again at the latest when it would have been reached.
+            self.due = due if self._pulse is not None else min(due, now + self._step)
+            self._deadlines.begin(self)
         else:
+            self.due = inf
             self.over = limit
-            self._scope.reschedule(asyncio.get_running_loop().time())
+            self._task.cancel()
 
     def _due(self) -> Iterator[tuple[Limit, float]]:
         """The limits and when they are reached; what stands first is named where two are reached together."""
@@ -153,12 +164,14 @@ class Patience:
             yield "request", self._progress + self._request
             yield "idle", max(self._progress, self._pulse.at) + self._idle
 
-    def _was_heard(self) -> bool:
-        return self._heard or (self._pulse is not None and self._pulse.at >= self._began)
-
     def _error(self, limit: Limit) -> RequestTimeout:
         seconds = {"request": self._request, "idle": self._idle}.get(limit, self._total)
-        return timed_out(limit, seconds, delivered=self._began > 0.0, silent=not self._was_heard())
+        return timed_out(
+            limit,
+            seconds,
+            delivered=self._began > 0.0,
+            silent=not (self._heard or (self._pulse is not None and self._pulse.at >= self._began)),
+        )
 
 
 def timed_out(

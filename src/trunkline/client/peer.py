@@ -7,14 +7,15 @@ What may not: `_meta` of the modern era, sessions of the legacy one, typed resul
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from math import inf
 from typing import Protocol
 
 import msgspec
 
 from trunkline.client.channel import Body, Call, Channel, Headers, OnNotification, OnRequest, Params
-from trunkline.client.patience import Patience
+from trunkline.client.deadlines import Deadlines
+from trunkline.client.patience import Patience, Pulse
 from trunkline.errors import (
     InternalError,
     InvalidAnswer,
@@ -131,6 +132,7 @@ class BasePeer:
         self.instructions: str | None = None
         self._on_request = on_request
         self._on_event = on_event
+        self._deadlines = Deadlines()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answering: dict[object, asyncio.Task[None]] = {}
 
@@ -145,17 +147,18 @@ class BasePeer:
         """End the connection and what runs for it."""
         for task in tuple(self._tasks):
             task.cancel()
+        self._deadlines.close()
         await self.channel.close()
 
     def call(self, method: str, params: Params, headers: Headers = ()) -> Call:
         """A new request with an id of its own; a progress token of the caller is replaced by it until it returns."""
         id = next(self.channel.ids)
         meta = params.get("_meta")
-        token = meta.get("progressToken") if isinstance(meta, Mapping) else None
-        if token is not None and isinstance(meta, Mapping):
+        token = None
+        if isinstance(meta, (dict, Mapping)) and (token := meta.get("progressToken")) is not None:
             params = {**params, "_meta": {**meta, "progressToken": id}}
         body = json.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-        call = Call(id, method, body, self._headers(method, params) + headers, self.take, self.channel.pulse)
+        call = Call(id, method, body, self._headers(method, params) + headers, self.take, self.channel.pulse or Pulse())
         call.token = token
         return call
 
@@ -163,7 +166,7 @@ class BasePeer:
         """Send a request and wait for its response message, under its clock or, where it has none, these limits."""
         outer, call.patience = (
             call.patience,
-            call.patience or Patience(timeout, math.inf if timeout is None else maximum),
+            call.patience or Patience(timeout, inf if timeout is None else maximum, deadlines=self._deadlines),
         )
         clock = call.patience
         clock.attend(call.pulse)
@@ -182,9 +185,9 @@ class BasePeer:
         finally:
             clock.leave()
 
-    async def exchange(self, call: Call) -> Body:
+    def exchange(self, call: Call) -> Awaitable[Body]:
         """One exchange over the channel; an era may recover a broken one here."""
-        return await self.channel.exchange(call)
+        return self.channel.exchange(call)
 
     async def take(self, call: Call, message: Body) -> None:
         """A message that belongs to a request: a notification or, from a legacy server, a request."""

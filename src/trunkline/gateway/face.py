@@ -157,13 +157,15 @@ class Face:
 
     async def call_tool(self, context: Context) -> Result:
         """Answer `tools/call`."""
-        route = await self._named("tools", context.params.name, context)
+        name = context.params.name
+        route = self._find("tools", name, context) or await self._named("tools", name)
         result = await self._forward(context, route, name=route.name)
         return rewriting.call_result(result, self._expose(route))
 
     async def get_prompt(self, context: Context) -> Result:
         """Answer `prompts/get`."""
-        route = await self._named("prompts", context.params.name, context)
+        name = context.params.name
+        route = self._find("prompts", name, context) or await self._named("prompts", name)
         result = await self._forward(context, route, name=route.name)
         return rewriting.prompt_result(result, self._expose(route))
 
@@ -180,7 +182,8 @@ class Face:
         if not isinstance(ref, dict) or kind not in ("ref/prompt", "ref/resource"):
             raise InvalidParams("Invalid params: 'ref' is a ref/prompt or a ref/resource")
         if kind == "ref/prompt":
-            route = await self._named("prompts", ref.get("name"))
+            name = ref.get("name")
+            route = self._find("prompts", name) or await self._named("prompts", name)
             return await self._forward(context, route, ref={**ref, "name": route.name})
         uri = ref.get("uri")
         found = self.catalog.find("templates", uri) if isinstance(uri, str) else None
@@ -294,10 +297,11 @@ class Face:
 
     async def _forward(self, context: Context, route: Route, **own: object) -> Result:
         """Send the request on, with the upstream's own names in it."""
-        params = {**relaying.parameters(context), **own}
+        params = relaying.parameters(context)
+        params.update(own)
         uri = context.params.uri
         called = uri if isinstance(uri, str) and context.method == "resources/read" else None
-        holder = self._retiring.holder(context)
+        holder = None if context.replay is None else self._retiring.holder(context)
         upstream = self._upstreams[route.upstream] if holder is None else holder[0]
         upstream.calls += 1
         try:
@@ -305,11 +309,15 @@ class Face:
         finally:
             upstream.calls -= 1
 
-    async def _named(self, kind: Kind, name: object, context: Context | None = None) -> Route:
+    def _find(self, kind: Kind, name: object, context: Context | None = None) -> Route | None:
+        """Whose tool or prompt this is, as far as is known without waiting for anyone."""
+        return self._catalog_of(context).find(kind, name) if isinstance(name, str) else None
+
+    async def _named(self, kind: Kind, name: object) -> Route:
         """Whose tool or prompt this is; an upstream that may have it, and was not heard of yet, is waited for."""
         if not isinstance(name, str):
             raise InvalidParams("Invalid params: 'name' is a string")
-        route = self._catalog_of(context).find(kind, name)
+        route = self.catalog.find(kind, name)
         owner = None if route is not None else self.catalog.owner(name)
         if owner is not None:
             upstream = await self._reached(owner)
@@ -337,7 +345,9 @@ class Face:
 
     def _catalog_of(self, context: Context | None) -> Catalog:
         """The catalog to look in: a call that was held open began in one that may be gone."""
-        holder = self._retiring.holder(context) if context is not None else None
+        if context is None or context.replay is None:
+            return self.catalog
+        holder = self._retiring.holder(context)
         return self.catalog if holder is None else holder[1]
 
     async def _addressed(self, uri: object, context: Context | None = None) -> Route:

@@ -4,6 +4,8 @@ What it is for: an engine whose `tools/list` holds `find_tools` and `call_tool`,
 What may live here: those two tools. What may not: ranking (`ranking.py`), what tools there are (the provider).
 """
 
+from collections.abc import Awaitable, Coroutine
+
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -88,25 +90,28 @@ class ProgressiveEngine(Engine):
     input rounds see that tool and its arguments, and nothing else.
     """
 
-    async def handle(self, context: Context) -> Result:
+    def handle(self, context: Context) -> Coroutine[object, object, Result]:
         """Answer one request; see `Engine.handle`."""
         if context.method == "tools/call" and context.params.name == CALL:
             meant = _meant(context.params, relaying.parameters(context))
             if meant is not None:
                 context = context.instead(meant)
-        return await super().handle(context)
+        return super().handle(context)
 
     async def _list_tools(self, context: Context) -> Result:
         if isinstance(context, _Search):
             return await super()._list_tools(context)
         return {"tools": list(TOOLS), "ttlMs": _TTL_MS, "cacheScope": "public"}
 
-    async def _call_tool(self, context: Context) -> Result:
+    def _call_tool(self, context: Context) -> Awaitable[Result]:
         if context.params.name == FIND:
-            return await self._find(context)
+            return self._find(context)
         if context.params.name == CALL:
-            return _failure(f"{CALL} takes the name of a tool that {FIND} returned, and its arguments as an object.")
-        return await super()._call_tool(context)
+            return self._misused()
+        return super()._call_tool(context)
+
+    async def _misused(self) -> Result:
+        return _failure(f"{CALL} takes the name of a tool that {FIND} returned, and its arguments as an object.")
 
     async def _find(self, context: Context) -> Result:
         given = relaying.parameters(context).get("arguments")

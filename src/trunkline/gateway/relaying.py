@@ -52,12 +52,14 @@ _APPS = "io.modelcontextprotocol/ui"
 def offered(context: Context) -> dict[str, object]:
     """The capabilities an upstream is told its client has: those of the caller's that the gateway carries."""
     able = context.capabilities
+    if not able:
+        return {}
     carried = {name: able[name] for name in CARRIED.values() if name in able}
     if "roots" in carried:
         # Whether they change is told to the gateway alone.
         carried["roots"] = {}
-    extensions = context.capabilities.get("extensions")
-    if isinstance(extensions, Mapping) and _APPS in extensions:
+    extensions = able.get("extensions")
+    if isinstance(extensions, dict) and _APPS in extensions:
         carried["extensions"] = {_APPS: extensions[_APPS]}
     return carried
 
@@ -110,7 +112,9 @@ class Relay:
             given: the caller's parameters, under the upstream's own names.
             era: the upstream's.
         """
-        params = {key: value for key, value in given.items() if key not in ("_meta", "requestState", "inputResponses")}
+        params = dict(given)
+        params.pop("requestState", None)
+        params.pop("inputResponses", None)
         params["_meta"] = self._meta(given.get("_meta"), era)
         replay = self.context.replay
         if era == "modern" and replay is not None:
@@ -178,7 +182,9 @@ class Relay:
         return params
 
     def _meta(self, given: object, era: Era) -> dict[str, object]:
-        meta = {key: value for key, value in given.items() if key not in _HOP} if isinstance(given, dict) else {}
+        meta = dict(given) if isinstance(given, dict) else {}
+        for key in _HOP:
+            meta.pop(key, None)
         if "traceparent" not in meta:
             # For logs of both sides to be put together; whoever traces decides on spans and sampling.
             trace = self.context.trace

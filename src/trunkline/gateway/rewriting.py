@@ -37,9 +37,13 @@ def call_result(result: Result, expose: Expose) -> Result:
     content = shown.get("content")
     if not isinstance(content, list):
         return shown
-    blocks = [_block(block, expose) for block in content]
-    unchanged = all(new is old for new, old in zip(blocks, content, strict=True))
-    return shown if unchanged else {**shown, "content": blocks}
+    blocks: list[object] = content
+    for place, block in enumerate(content):
+        seen = _block(block, expose)
+        if seen is not block:
+            blocks = list(content) if blocks is content else blocks
+            blocks[place] = seen
+    return shown if blocks is content else {**shown, "content": blocks}
 
 
 def read_result(result: Result, expose: Expose) -> Result:

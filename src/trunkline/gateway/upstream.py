@@ -7,10 +7,11 @@ What may live here: what happens between one upstream and the gateway. What may 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from trunkline.client.deadlines import Deadlines
 from trunkline.client.patience import Patience
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine import rounds
@@ -94,6 +95,7 @@ class Upstream:
         self._dial = dial
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)
+        self._idle = entry.request_timeout or limits.idle
         self._users = 0
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
@@ -109,6 +111,7 @@ class Upstream:
             left=self._homes.leave,
             alone=entry.processes == "per-call",
         )
+        self._deadlines = Deadlines()
         self._holding = Holding(self.name, limits, elsewhere.replicas.name)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
@@ -139,6 +142,7 @@ class Upstream:
         await self._holding.close()
         await self._sessions.close()
         await self._supervised.stop()
+        self._deadlines.close()
 
     @property
     def status(self) -> UpstreamStatus:
@@ -236,7 +240,7 @@ class Upstream:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    async def call(self, context: Context, params: Mapping[str, object], uri: str | None = None) -> Result:
+    def call(self, context: Context, params: Mapping[str, object], uri: str | None = None) -> Awaitable[Result]:
         """Send a caller's request on and return the result, as the upstream gave it.
 
         Parameters:
@@ -250,8 +254,8 @@ class Upstream:
             # What one upstream asked and wants echoed is not for another that is asked for the same name by now.
             raise InvalidParams("Invalid params: requestState belongs to another upstream; send the request without it")
         if context.method == "resources/read":
-            return await self._reads.get(context, params, partial(self._call, context, params, uri))
-        return await self._call(context, params, uri)
+            return self._reads.get(context, params, partial(self._call, context, params, uri))
+        return self._call(context, params, uri)
 
     async def answer(self, context: Context, params: Mapping[str, object]) -> Result:
         """Answer a call of another replica's client with what is here, as `call` does."""
@@ -269,9 +273,10 @@ class Upstream:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         # Before a session or a process is made for it, and before a call that is held open is answered.
         await self.approval.admit(context.method, params)
-        home = None if here else await self._home(connection, context)
-        if home is not None:
-            return await self._elsewhere.call(home, self.name, context, params)
+        if not here and (connection.bound or context.replay is not None):
+            home = await self._home(connection, context)
+            if home is not None:
+                return await self._elsewhere.call(home, self.name, context, params)
         try:
             with self._circuit:
                 return await self._carry(connection, context, params)
@@ -319,24 +324,24 @@ class Upstream:
             return None
         return await self._homes.find(key)
 
-    async def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
+    def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Awaitable[Result]:
         """By the way its callers are kept apart there."""
         if context.replay is not None and context.replay.held is not None:
-            return await self._holding.resume(context, context.replay.held)
+            return self._holding.resume(context, context.replay.held)
         modern = connection.peer.era == "modern"
         patience = self._patience(context)
         if connection.shared or (modern and self.entry.transport != "stdio"):
-            return await patience.bound(self._in_common(connection, context, params, patience))
+            return patience.bound(self._in_common(connection, context, params, patience))
         if needed(context) and not modern:
-            return await self._holding.begin(context, patience, partial(self._in_session, params))
-        return await self._in_session(params, Relay(context, patience))
+            return self._holding.begin(context, patience, partial(self._in_session, params))
+        return self._in_session(params, Relay(context, patience))
 
     def _patience(self, context: Context) -> Patience:
         entry, limits = self.entry, self._limits
         request, idle = entry.request_timeout or limits.request, entry.idle_timeout or limits.idle
         total = entry.total_timeout or limits.total
         left = total if context.deadline is None else max(0.0, context.deadline - time.monotonic())
-        return Patience(request, min(total, left), idle, deadline=left < total)
+        return Patience(request, min(total, left), idle, deadline=left < total, deadlines=self._deadlines)
 
     async def _in_common(
         self, connection: Connection, context: Context, params: Mapping[str, object], patience: Patience
@@ -400,7 +405,9 @@ class Upstream:
         context = relay.context
         params: Mapping[str, object] = relay.params(given, peer.era)
         for _ in range(_ROUNDS):
-            result = await self._exchange(peer, relay, params)
+            # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
+            await self.approval.admit(context.method, params)
+            result = await self._request(peer, relay, params)
             kind = result.get("resultType", "complete")
             if kind == "complete":
                 return relaying.checked(context.method, result)
@@ -409,10 +416,8 @@ class Upstream:
             params = await relay.answers(result, params)
         raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
 
-    async def _exchange(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Result:
-        # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
-        await self.approval.admit(relay.context.method, params)
-        return await peer.request(
+    def _request(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Awaitable[Result]:
+        return peer.request(
             relay.context.method,
             params,
             on_notification=relay.on_notification,

@@ -73,8 +73,7 @@ def encode_value(value: str | int | bool) -> str:
     encode_value(" padded") # "=?base64?IHBhZGRlZA==?="
     """
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
-    looks_encoded = text.startswith(_PREFIX) and text.endswith(_SUFFIX)
-    if _SAFE.fullmatch(text) and not looks_encoded:
+    if _SAFE.fullmatch(text) and not (text.startswith(_PREFIX) and text.endswith(_SUFFIX)):
         return text
     return _PREFIX + base64.b64encode(text.encode("utf-8", "surrogatepass")).decode() + _SUFFIX
 

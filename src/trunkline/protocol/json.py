@@ -30,6 +30,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 encode = msgspec.json.Encoder().encode
 """Encode a JSON value, a Struct or a `msgspec.Raw` to bytes."""
 
+_decode_plain = msgspec.json.Decoder().decode
+
 
 def parse(raw: bytes | memoryview | str, *, mend: bool = False) -> object:
     """Parse JSON so that re-encoding it loses nothing.
@@ -44,17 +46,18 @@ def parse(raw: bytes | memoryview | str, *, mend: bool = False) -> object:
     """
     try:
         encoded = raw.encode("utf-8") if isinstance(raw, str) else bytes(raw)
-        text = encoded.decode("utf-8")
-        check_depth(encoded)
-        if len(encoded) <= _SMALL and (value := _same(encoded)) is not None:
-            return value
-        value = _decode(text)
-        if _SURROGATE.search(encoded):
-            # Half of a pair stands for no character: it could be read here but never written again.
-            if mend:
-                return _mended(value)
-            json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
-        return value
+        if encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
+            check_depth(encoded)
+        if len(encoded) <= _SMALL:
+            # What is written again byte for byte the same has lost nothing, and no key stood in it twice. Any other,
+            # most of all JSON with spaces, goes the slower way, which also says what is wrong with it.
+            try:
+                value: object = _decode_plain(encoded)
+                if encode(value) == encoded:
+                    return value
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                pass
+        return _parsed(encoded, mend)
     except (ValueError, RecursionError) as error:
         raise ParseError(f"Parse error: {_reason(error)}") from None
 
@@ -94,16 +97,14 @@ def plain(raw: bytes | msgspec.Raw) -> object:
         raise ParseError(f"Parse error: {_reason(error)}") from None
 
 
-def _same(encoded: bytes) -> object | None:
-    """The value of JSON that is written again byte for byte the same: nothing can be lost then, no key stood twice.
-
-    None for any other, which most of all is JSON with spaces, and where the slower way says what is wrong with it.
-    """
-    try:
-        value: object = msgspec.json.decode(encoded)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    return value if encode(value) == encoded else None
+def _parsed(encoded: bytes, mend: bool) -> object:
+    value: object = _decode(encoded.decode("utf-8"))
+    if _SURROGATE.search(encoded):
+        # Half of a pair stands for no character: it could be read here but never written again.
+        if mend:
+            return _mended(value)
+        json.dumps(value, ensure_ascii=False, default=repr).encode("utf-8")
+    return value
 
 
 def _mended(value: object) -> object:
