@@ -20,6 +20,7 @@ from trunkline.errors import (
     InvalidAnswer,
     InvalidParams,
     RemoteError,
+    ReplicaLost,
     RequestTimeout,
     TransportError,
     TrunklineError,
@@ -109,7 +110,7 @@ class Upstream:
             left=self._homes.leave,
             alone=entry.processes == "per-call",
         )
-        self._holding = Holding(self.name, limits, elsewhere.replicas.name)
+        self._holding = Holding(self.name, limits, elsewhere.replicas.name, lambda: elsewhere.inflight)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
@@ -270,8 +271,13 @@ class Upstream:
         # Before a session or a process is made for it, and before a call that is held open is answered.
         await self.approval.admit(context.method, params)
         home = None if here else await self._home(connection, context)
-        if home is not None:
-            return await self._elsewhere.call(home, self.name, context, params)
+        while home is not None:
+            try:
+                return await self._elsewhere.call(home, self.name, context, params)
+            except ReplicaLost as lost:
+                if lost.delivered and not self._repeatable(context.method, params):
+                    raise
+                home = await self._home(connection, context, lost=home)
         try:
             with self._circuit:
                 return await self._carry(connection, context, params)
@@ -302,14 +308,18 @@ class Upstream:
         """One listener to a resource less."""
         self._following.unfollow(uri)
 
-    async def _home(self, connection: Connection, context: Context) -> str | None:
-        """The replica that has what a request needs; None where that is this one, or does not matter."""
+    async def _home(self, connection: Connection, context: Context, lost: str | None = None) -> str | None:
+        """The replica that has what a request needs; None where that is this one, or does not matter.
+
+        Parameters:
+            lost: the one that had it and gives it up, or is gone.
+        """
         held = context.replay.held if context.replay is not None else None
         if held is not None:
             home = home_of(held)
             if home == self._elsewhere.replicas.name:
                 return None
-            if not await self._elsewhere.replicas.alive(home):
+            if home == lost or not await self._elsewhere.replicas.alive(home):
                 raise not_held(self.name)
             return home
         if not connection.bound or connection.shared or self.entry.processes == "per-call":
@@ -317,7 +327,7 @@ class Upstream:
         key = key_of(context)
         if key in self._sessions:
             return None
-        return await self._homes.find(key)
+        return await self._homes.find(key, ending=lost)
 
     async def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Result:
         """By the way its callers are kept apart there."""
