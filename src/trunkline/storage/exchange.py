@@ -23,6 +23,9 @@ Handler = Callable[[str, bytes], None]
 
 _BATCH = 500
 _MOST_WAITING = 10_000
+_ANSWERING = 0.05
+"""Seconds in which those who get the last messages may answer them."""
+
 _MOST_BYTES = 16 * 1024 * 1024
 """Broadcasts, and their bytes, that wait for the database."""
 
@@ -123,7 +126,8 @@ class Exchange:
                 logger.exception("a listener could not be told that messages may have been missed")
 
     async def close(self) -> None:
-        """Send what waits, if the database can be reached, and stop."""
+        """Read what has come, send what waits, if the database can be reached, and stop."""
+        await self._read_the_rest()
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while (self._broadcasts or self._letters) and self._database.health.trouble is None:
             if asyncio.get_running_loop().time() > deadline:
@@ -135,6 +139,19 @@ class Exchange:
         for _, _, sent in self._letters:
             if not sent.done():
                 sent.set_exception(StorageUnavailable("The replica stops before the message could be written"))
+
+    async def _read_the_rest(self) -> None:
+        """Mail that was accepted for this replica is not lost with it: who sent it may be told that it came too late."""
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        try:
+            while (await self._receive_some()).full:
+                pass
+        except StorageUnavailable:
+            return
+        # Those who were told answer from tasks of their own.
+        await asyncio.sleep(_ANSWERING)
 
     async def _send_all(self) -> None:
         while True:
