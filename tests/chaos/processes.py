@@ -1,9 +1,7 @@
 """What the chaos tests run: real processes on ports of their own, that end when the test does."""
 
-import base64
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -137,13 +135,6 @@ class Web(Process):
             assert self.running, f"{self.command} ended:\n{self.log.read_text()[-3000:]}"
             assert time.monotonic() < deadline, f"{self.command} is not ready:\n{self.log.read_text()[-3000:]}"
             time.sleep(0.05)
-
-
-def key_file(path: Path) -> Path:
-    """A file of one sealing key."""
-    path.write_text(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
-    path.chmod(0o600)
-    return path
 
 
 def replica(config: Path, storage: str, keys: Path, log: Path, *options: str, port: int | None = None) -> Web:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from tests.chaos import processes
 from tests.chaos.ledger import Ledger
-from tests.chaos.ours import Caller, Listener, Resent
+from tests.chaos.others import Other
+from tests.chaos.ours import OURS, Caller, Listener, Resent
 from tests.chaos.processes import Process, Web, free_port
 from tests.chaos.upstream import Folder
 from trunkline.protocol.revisions import Era
+from trunkline.storage import keyfile
 
 ERAS: tuple[Era, ...] = ("modern", "legacy")
 DRAIN = 15.0
@@ -34,7 +36,7 @@ class Shape:
         calm: seconds before the first.
         callers, listeners: of our clients, for each era.
         pause: mean seconds between two calls of a client.
-        deploy: end with a rolling deploy.
+        others: kinds of clients of others.
         legacy: have the reference server of the legacy era among the upstreams.
     """
 
@@ -46,7 +48,7 @@ class Shape:
     callers: int = 2
     listeners: int = 2
     pause: float = 0.3
-    deploy: bool = True
+    others: tuple[str, ...] = ()
     legacy: bool = True
 
 
@@ -57,8 +59,11 @@ class Storm:
         self.shape = shape
         self.ledger = Ledger()
         self.folder = Folder(home)
+        self.behind: list[str] = []
+        """What listeners had missed at the end."""
         self.listeners: list[Listener] = []
         self.callers: list[Caller] = []
+        self.others = [Other(kind, self.ledger, home / f"{kind.replace(' ', '-')}.log") for kind in shape.others]
         self._random = random.Random(shape.seed)
         web, every = free_port(), free_port()
         self.upstreams = [processes.upstream("web", home, web)]
@@ -66,7 +71,8 @@ class Storm:
             self.upstreams.append(processes.everything(home, every))
         config = home / "mcp.json"
         config.write_text(json.dumps({"mcpServers": _servers(home, web, every if shape.legacy else None)}))
-        keys = processes.key_file(home / "keys")
+        keys = home / "keys.json"
+        keyfile.new(keys)
         options = ("--drain-delay", "1", "--drain-timeout", str(DRAIN))
         self.replicas: list[Web] = [
             processes.replica(config, storage, keys, home / f"replica-{number}.log", *options)
@@ -115,9 +121,24 @@ class Storm:
                 await self._settle()
                 for task in hearing:
                     task.cancel()
+            self.listeners = []
         finally:
             logger.removeHandler(resent)
             logger.setLevel(level)
+
+    @asynccontextmanager
+    async def theirs(self) -> AsyncIterator[None]:
+        """The clients of others at work, in the same way."""
+        upstreams = ",".join([*OURS, "everything"] if self.shape.legacy else OURS)
+        try:
+            for other in self.others:
+                await other.start(self.url, str(self.shape.seed), str(self.shape.pause), upstreams)
+            yield
+            await asyncio.gather(*(other.finish() for other in self.others))
+            await self._settle()
+        finally:
+            for other in self.others:
+                await other.destroy()
 
     async def kill_in_turn(self) -> None:
         """SIGKILL to one replica after the other, each started again soon."""
@@ -160,13 +181,14 @@ class Storm:
         """Until every listener sees what is shown, at most a while."""
         version = self.folder.publish()
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and any(one.behind(version) for one in self.listeners):
+        while time.monotonic() < deadline and self._behind(version):
             await asyncio.sleep(0.1)
+        self.behind += self._behind(version)
 
-    def behind(self) -> list[str]:
-        """What the listeners have missed."""
-        version = self.folder.version()
-        return [told for one in self.listeners if (told := one.behind(version))]
+    def _behind(self, version: int) -> list[str]:
+        told = [one.behind(version) for one in self.listeners]
+        told += [one.behind(version, OURS) for one in self.others]
+        return [one for one in told if one]
 
 
 def _servers(home: Path, web: int, every: int | None) -> dict[str, object]:
@@ -188,7 +210,7 @@ async def blow(storm: Storm, parts: Sequence[str] = ("kill", "deploy")) -> None:
     """The whole of it."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(storm.running())
-        async with storm.ours():
+        async with storm.theirs(), storm.ours():
             if "kill" in parts:
                 await storm.kill_in_turn()
             if "deploy" in parts:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.chaos import processes
 from tests.chaos.storm import Shape, Storm, blow
+from tests.storage.conftest import emptied
 from tests.storage.postgres import Server
-from trunkline.storage.schema import upgrade
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,9 @@ def home() -> Iterator[Path]:
         yield path
 
 
-def tables(database: Server) -> str:
-    """The URL of a new database with our tables."""
-    url = database.url(database.new_database())
-    upgrade(url)
-    return url
-
-
 @pytest.mark.timeout(300)
 async def test_replicas_are_killed_and_replaced(database: Server, home: Path) -> None:
-    storm = Storm(Shape(), home, tables(database))
+    storm = Storm(Shape(), home, emptied(database))
     await blow(storm)
     print(storm.ledger.table(), file=sys.stderr)
     assert not storm.behind()

@@ -141,7 +141,7 @@ class Exchange:
                 sent.set_exception(StorageUnavailable("The replica stops before the message could be written"))
 
     async def _read_the_rest(self) -> None:
-        """Mail that was accepted for this replica is not lost with it: who sent it may be told that it came too late."""
+        """Mail that was accepted for this replica is read: who sent it may be told that it came too late."""
         for task in self._tasks[1:]:
             task.cancel()
         await asyncio.gather(*self._tasks[1:], return_exceptions=True)
