@@ -114,6 +114,8 @@ class Web(Process):
     ) -> None:
         super().__init__(command, log, env)
         self.port = port
+        self.away = False
+        """Whether it was ended, and is not back yet."""
         self._ready = f"http://127.0.0.1:{port}{ready}"
 
     @property
@@ -137,12 +139,11 @@ class Web(Process):
             time.sleep(0.05)
 
 
-def replica(config: Path, storage: str, keys: Path, log: Path, *options: str, port: int | None = None) -> Web:
+def replica(config: Path, log: Path, *options: str) -> Web:
     """A replica of the gateway; it has its port for life."""
-    port = port or free_port()
+    port = free_port()
     command = [
-        str(Path(sys.executable).with_name("trunkline")), "up", str(config), "--port", str(port), "--no-table",
-        "--storage", storage, "--keys", str(keys), *options,
+        str(Path(sys.executable).with_name("trunkline")), "up", str(config), "--port", str(port), "--no-table", *options
     ]  # fmt: skip
     return Web(command, log, port, "/readyz", {"PYTHONUNBUFFERED": "1"})
 

@@ -32,7 +32,7 @@ class Shape:
         seed: of all choices.
         replicas: of the gateway.
         kills: how many, in turn.
-        gap: seconds between two.
+        gap: seconds between two, at least: one replica always stays.
         calm: seconds before the first.
         callers, listeners: of our clients, for each era.
         pause: mean seconds between two calls of a client.
@@ -71,12 +71,13 @@ class Storm:
             self.upstreams.append(processes.everything(home, every))
         config = home / "mcp.json"
         config.write_text(json.dumps({"mcpServers": _servers(home, web, every if shape.legacy else None)}))
-        keys = home / "keys.json"
-        keyfile.new(keys)
-        options = ("--drain-delay", "1", "--drain-timeout", str(DRAIN))
+        options = ["--storage", storage, "--drain-delay", "1", "--drain-timeout", str(DRAIN)]
+        if not storage.startswith("sqlite:"):
+            # Beside a file of a database there is one of keys, made at the first start.
+            keyfile.new(home / "keys.json")
+            options += ["--keys", str(home / "keys.json")]
         self.replicas: list[Web] = [
-            processes.replica(config, storage, keys, home / f"replica-{number}.log", *options)
-            for number in range(shape.replicas)
+            processes.replica(config, home / f"replica-{number}.log", *options) for number in range(shape.replicas)
         ]
         self.balancer = processes.balancer([one.port for one in self.replicas], home)
         self.url = f"http://127.0.0.1:{self.balancer.port}/mcp"
@@ -140,29 +141,39 @@ class Storm:
             for other in self.others:
                 await other.destroy()
 
+    def chance(self, part: float) -> bool:
+        """True in this part of all cases, by the seed."""
+        return self._random.random() < part
+
     async def kill_in_turn(self) -> None:
         """SIGKILL to one replica after the other, each started again soon."""
         shape = self.shape
         await asyncio.sleep(shape.calm)
-        started: list[asyncio.Task[None]] = []
+        away: list[asyncio.Task[None]] = []
+        together = max(1, len(self.replicas) - 1)
         for number in range(shape.kills):
             self.folder.publish()
-            victim = self.replicas[number % len(self.replicas)]
-            if number >= len(self.replicas):
-                # The same one again: not before it is back.
-                await started[number - len(self.replicas)]
-            started.append(asyncio.create_task(self._kill(victim)))
+            while sum(not one.done() for one in away) >= together:
+                await asyncio.wait(away, return_when=asyncio.FIRST_COMPLETED)
+                away = [one for one in away if not one.done()]
+            victim = next(one for one in _round(self.replicas, number) if not one.away)
+            away.append(asyncio.create_task(self.kill(victim)))
             await asyncio.sleep(self._random.uniform(0.7, 1.3) * shape.gap)
-        await asyncio.gather(*started)
+        await asyncio.gather(*away)
 
-    async def _kill(self, victim: Web) -> None:
+    async def kill(self, victim: Web) -> None:
+        """SIGKILL to a replica; waits until it is back."""
+        victim.away = True
         with self.ledger.blow("kill"):
             victim.kill()
-            await asyncio.sleep(self._random.uniform(0, 1))
-            if self._random.random() < 0.5:
-                self.folder.publish()
-            victim.start()
-            await asyncio.to_thread(victim.wait_ready)
+        await asyncio.sleep(self._random.uniform(0, 1))
+        if self._random.random() < 0.5:
+            self.folder.publish()
+        victim.start()
+        await asyncio.to_thread(victim.wait_ready)
+        # Balancers take a moment to see it.
+        await asyncio.sleep(1)
+        victim.away = False
 
     async def deploy(self) -> None:
         """One replica after the other gets SIGTERM, ends, and is started as new."""
@@ -204,6 +215,11 @@ def _servers(home: Path, web: int, every: int | None) -> dict[str, object]:
     if every is not None:
         servers["everything"] = {"type": "http", "url": f"http://127.0.0.1:{every}/mcp"}
     return servers
+
+
+def _round(replicas: Sequence[Web], number: int) -> list[Web]:
+    place = number % len(replicas)
+    return [*replicas[place:], *replicas[:place]]
 
 
 async def blow(storm: Storm, parts: Sequence[str] = ("kill", "deploy")) -> None:

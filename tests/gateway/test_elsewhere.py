@@ -182,6 +182,18 @@ async def test_a_call_that_does_no_harm_twice_goes_on_where_its_replica_dies(url
         assert text(await asyncio.wait_for(calling, 20)) != home
 
 
+async def test_a_call_to_a_replica_that_was_dead_by_then_is_begun_elsewhere(url: str) -> None:  # noqa: F811
+    async with replicas(url, lost_process="replace") as (a, b):
+        await a.caller().call("up__remember", word="x")
+        # Nothing is read there any more, and nobody knows it yet.
+        for task in a.shared.storage.replicas._exchange._tasks:
+            task.cancel()
+        calling = asyncio.create_task(b.caller().call("up__remember", word="y"))
+        await asyncio.sleep(0.5)
+        await a.die()
+        assert text(await asyncio.wait_for(calling, 20)).endswith(": y")
+
+
 async def test_a_replica_that_drains_finishes_what_it_began_and_begins_no_more(url: str) -> None:  # noqa: F811
     async with replicas(url, lost_process="replace") as (a, b):
         home = text(await a.caller().call("up__remember", word="x")).partition(":")[0]

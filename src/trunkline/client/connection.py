@@ -21,6 +21,7 @@ from trunkline.errors import (
     RemoteError,
     ReplicaLost,
     RequestTimeout,
+    StorageUnavailable,
     TransportError,
     UpstreamUnavailable,
 )
@@ -43,8 +44,8 @@ _MAX_RETRY_AFTER = 10.0
 _TRIES = 4
 """How often one request may be sent: whoever takes its server's place may be replaced in turn."""
 
-_LOST = (Interrupted.code, ReplicaLost.code)
-"""The server's end while it answered: the request may have run."""
+_LOST = (Interrupted.code, ReplicaLost.code, StorageUnavailable.code)
+"""The server, or what it needs, ended while it answered: the request may have run."""
 
 _OWN_CODES = range(-32603, -32600)
 
@@ -123,10 +124,10 @@ class Connection:
     async def _next_chance(self, peer: Peer, error: Exception, repeatable: bool) -> float | None:
         """Seconds to wait before the request is sent again, or None when it must not be."""
         if isinstance(error, RemoteError):
-            if error.remote_code in _LOST or _helps(error):
-                return random.uniform(0.1, 0.5) if repeatable else None  # noqa: S311
             if error.remote_status in _BUSY:
                 return _pause("busy")
+            if error.remote_code in _LOST or _helps(error):
+                return _pause("lost") if repeatable else None
             return _pause("misunderstood") if await self._era_changed(peer, error) else None
         if isinstance(error, HttpFailure):
             if error.status in _BUSY:

@@ -97,9 +97,10 @@ class Elsewhere:
         self._outgoing[id] = told
         questions: dict[int, asyncio.Task[None]] = {}
         try:
-            await self._hand_over(replica, words.begin(id, upstream, context, params))
+            begin = words.encode(words.begin(id, upstream, context, params))
+            await self._hand_over(replica, begin)
             while True:
-                word = await self._next(told, replica)
+                word = await self._next(told, replica, begin)
                 if isinstance(word, Ended):
                     return words.outcome(word, context)
                 if isinstance(word, Refused):
@@ -147,23 +148,30 @@ class Elsewhere:
             return msgspec.json.encode(words.Answer(error=words.failure(error)))
         return b"null" if result is None else msgspec.json.encode(words.Answer(json.encode(result)))
 
-    async def _hand_over(self, replica: str, begin: Begin) -> None:
+    async def _hand_over(self, replica: str, begin: bytes) -> None:
         """Raises `ReplicaLost` where the replica is not there, or nobody knows whether it heard."""
         try:
-            sent = await self._say(replica, begin)
+            sent = await self.replicas.send(replica, TOPIC, begin)
         except StorageUnavailable:
             raise ReplicaLost from None
         if not sent:
             raise ReplicaLost(delivered=False)
 
-    async def _next(self, told: "asyncio.Queue[Reply]", replica: str) -> Reply:
+    async def _next(self, told: "asyncio.Queue[Reply]", replica: str, begin: bytes) -> Reply:
         while True:
             try:
                 async with asyncio.timeout(_LOOK):
                     return await told.get()
             except TimeoutError:
                 if not await self._lives(replica) and told.empty():
-                    raise ReplicaLost from None
+                    raise ReplicaLost(delivered=not await self._recalled(replica, begin)) from None
+
+    async def _recalled(self, replica: str, begin: bytes) -> bool:
+        """Whether a replica that is gone had not yet seen the call."""
+        try:
+            return await self.replicas.recall(replica, TOPIC, begin)
+        except StorageUnavailable:
+            return False
 
     async def _lives(self, replica: str) -> bool:
         """Whether it lives, as far as is known: an outage of the database says nothing about it."""

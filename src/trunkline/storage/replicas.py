@@ -117,6 +117,13 @@ class Replicas:
         """
         return await self._exchange.send(name, topic, message)
 
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        """Take back mail that was not read yet, known by its text; whether nobody has acted on it, or ever will.
+
+        For mail to a replica that died: what is done because of it may otherwise not be done again elsewhere.
+        """
+        return await self._exchange.recall(name, topic, message)
+
     def broadcast(self, topic: str, message: bytes) -> None:
         """Tell all other replicas, soon; returns at once. Of equal messages that still wait, one is sent."""
         self._exchange.broadcast(topic, message)

@@ -206,6 +206,9 @@ class _Peers:
     async def send(self, name: str, topic: str, message: bytes) -> bool:
         return name != self.name and await _there(self._storage).replicas.send(name, topic, message)
 
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        return await _there(self._storage).replicas.recall(name, topic, message)
+
     def broadcast(self, topic: str, message: bytes) -> None:
         _there(self._storage).replicas.broadcast(topic, message)
 

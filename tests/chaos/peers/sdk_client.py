@@ -59,14 +59,14 @@ def retriable(error):
     return "stream ended" in str(error) or "error response" in str(error) or code in (-32000, -31003, -31006)
 
 
-async def made(what, send):
+async def made(what, send, id=""):
     began = time.time()
     why, again = "", False
     try:
         await send()
     except Exception as error:
         why, again = f"{type(error).__name__}: {error}", retriable(error)
-    say(what=what, began=began, ended=time.time(), why=why, retriable=again)
+    say(what=what, began=began, ended=time.time(), why=why, retriable=again, id=id)
     return why
 
 
@@ -98,7 +98,8 @@ async def call():
         while not stop.is_set():
             number += 1
             what, send = calls(caller, number)
-            if await made(what, send) and not what.startswith("count"):
+            counts = what.startswith("count")
+            if await made(what, send, f"python-{mode}-{number}" if counts else "") and not counts:
                 await made(f"{what} again", send)
             await asyncio.sleep(choose.uniform(0, 2 * float(pause)))
 

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 const [mode, url, seed, pause, upstreams] = process.argv.slice(2);
 const modern = mode === 'modern';
 const ours = upstreams.split(',').filter(name => name !== 'everything');
-const options = { timeout: 40000, resetTimeoutOnProgress: true };
+const options = { timeout: 20000, resetTimeoutOnProgress: true };
 let stopped = false;
 
 // mulberry32: a seeded generator in three lines.
@@ -47,10 +47,10 @@ async function connected(onChange) {
 function retriable(error) {
   const told = error?.data?.['dev.trunkline/retry'];
   if (told !== undefined) return told === true;
-  return /fetch failed|terminated|stream|ECONN|socket|closed|502|503/i.test(`${error?.message} ${error?.cause}`);
+  return /fetch failed|terminated|stream|ECONN|socket|closed|timed out|502|503/i.test(`${error?.message} ${error?.cause}`);
 }
 
-async function made(what, send) {
+async function made(what, send, id = '') {
   const began = Date.now() / 1000;
   let why = '';
   let again = false;
@@ -61,7 +61,7 @@ async function made(what, send) {
     why = `${error?.constructor?.name}: ${error?.message}`;
     again = retriable(error);
   }
-  say({ what, began, ended: Date.now() / 1000, why, retriable: again });
+  say({ what, began, ended: Date.now() / 1000, why, retriable: again, id });
   return why;
 }
 
@@ -92,7 +92,9 @@ async function call() {
   const client = await connected();
   for (let number = 1; !stopped; number++) {
     const [what, send] = next(client, number);
-    if ((await made(what, send)) && !what.startsWith('count')) await made(`${what} again`, send);
+    const counts = what.startsWith('count');
+    const why = await made(what, send, counts ? `typescript-${mode}-${number}` : '');
+    if (why && !counts) await made(`${what} again`, send);
     await sleep(random() * 2 * Number(pause));
   }
 }
