@@ -258,14 +258,21 @@ class StorageUnavailable(ProtocolError):
 
 
 class ReplicaLost(ProtocolError):
-    """The process that answered this call is gone; the call may have run. Send it again if that does no harm."""
+    """The process that answered this call is gone; the call may have run. Send it again if that does no harm.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        delivered: whether the call may have reached that process; when False, it has not run.
+    """
 
     code = -31007
     status = 200
     name = "replica_lost"
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message, {"dev.trunkline/retry": True})
+    def __init__(self, message: str = "", *, delivered: bool = True) -> None:
+        said = message or ("" if delivered else "The process that had to answer this call is gone; send it again")
+        super().__init__(said, {"dev.trunkline/retry": True})
+        self.delivered = delivered
 
 
 class Interrupted(ProtocolError):

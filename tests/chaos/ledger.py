@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+_UNNOTICED = 0.3
+"""Seconds that a balancer may take to notice that a connection it keeps is no more."""
+
 
 @dataclass
 class Call:
@@ -18,6 +21,7 @@ class Call:
         why: the error it ended with; empty for an answer.
         retriable: the error says that sending the call again helps, or is a broken connection.
         retries: how often it was sent again, unseen by whoever made it.
+        id: of the execution it is to lead to.
     """
 
     who: str
@@ -27,15 +31,21 @@ class Call:
     why: str = ""
     retriable: bool = False
     retries: int = 0
+    id: str = ""
 
 
 @dataclass
 class Blow:
-    """Something done to a replica: from when until it was ready again."""
+    """Something done to a replica.
+
+    Parameters:
+        began: when.
+        over: until when a connection to it could still seem to work.
+    """
 
     what: str
     began: float
-    ended: float = float("inf")
+    over: float = float("inf")
 
 
 @dataclass
@@ -47,11 +57,11 @@ class Ledger:
 
     @contextmanager
     def blow(self, what: str) -> Iterator[None]:
-        """Note what the body does to a replica, and how long it is away."""
+        """Note what the body does to a replica."""
         blow = Blow(what, time.time())
         self.blows.append(blow)
         yield
-        blow.ended = time.time()
+        blow.over = time.time() + _UNNOTICED
 
     def of(self, who: str = "", what: str = "") -> list[Call]:
         """Those of a class; classes by the beginning of their names."""
@@ -61,14 +71,9 @@ class Ledger:
         """Those that ended with an error."""
         return [call for call in self.of(who, what) if call.why]
 
-    def struck(self, call: Call, what: str = "kill") -> bool:
-        """Whether a replica was struck while the call was under way."""
-        return any(blow.what == what and call.began <= blow.began <= call.ended for blow in self.blows)
-
-    def during(self, what: str) -> list[Call]:
-        """The calls that were under way while something was done to a replica."""
-        spans = [blow for blow in self.blows if blow.what == what]
-        return [call for call in self.calls if any(call.began < b.ended and call.ended > b.began for b in spans)]
+    def struck(self, call: Call) -> bool:
+        """Whether a replica was killed while the call was under way."""
+        return any(blow.what == "kill" and call.began < blow.over and call.ended > blow.began for blow in self.blows)
 
     def table(self) -> str:
         """Made, answered, retried and failed, and why, for each class."""

@@ -65,7 +65,7 @@ class Caller:
             self.session = self.session_now()
             while not going.is_set():
                 what, send = self._next()
-                await self._made(what, send)
+                await self._made(what, send, f"{self._number}-{self._count}" if "count" in what else "")
                 await asyncio.sleep(self._random.uniform(0, 2 * pause))
             assert self.session_now() == self.session, f"{self.who}: its session was lost"
 
@@ -73,8 +73,8 @@ class Caller:
         """The id of its legacy session."""
         return getattr(self.client.connection._peer, "_session", None)
 
-    async def _made(self, what: str, send: Callable[[], Awaitable[object]]) -> None:
-        call = Call(self.who, what, time.time())
+    async def _made(self, what: str, send: Callable[[], Awaitable[object]], id: str) -> None:
+        call = Call(self.who, what, time.time(), id=id)
         _current.set(call)
         try:
             await send()

@@ -1,9 +1,7 @@
 """What the chaos tests run: real processes on ports of their own, that end when the test does."""
 
-import base64
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -116,6 +114,8 @@ class Web(Process):
     ) -> None:
         super().__init__(command, log, env)
         self.port = port
+        self.away = False
+        """Whether it was ended, and is not back yet."""
         self._ready = f"http://127.0.0.1:{port}{ready}"
 
     @property
@@ -139,19 +139,11 @@ class Web(Process):
             time.sleep(0.05)
 
 
-def key_file(path: Path) -> Path:
-    """A file of one sealing key."""
-    path.write_text(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
-    path.chmod(0o600)
-    return path
-
-
-def replica(config: Path, storage: str, keys: Path, log: Path, *options: str, port: int | None = None) -> Web:
+def replica(config: Path, log: Path, *options: str) -> Web:
     """A replica of the gateway; it has its port for life."""
-    port = port or free_port()
+    port = free_port()
     command = [
-        str(Path(sys.executable).with_name("trunkline")), "up", str(config), "--port", str(port), "--no-table",
-        "--storage", storage, "--keys", str(keys), *options,
+        str(Path(sys.executable).with_name("trunkline")), "up", str(config), "--port", str(port), "--no-table", *options
     ]  # fmt: skip
     return Web(command, log, port, "/readyz", {"PYTHONUNBUFFERED": "1"})
 

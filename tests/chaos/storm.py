@@ -13,10 +13,12 @@ from pathlib import Path
 
 from tests.chaos import processes
 from tests.chaos.ledger import Ledger
-from tests.chaos.ours import Caller, Listener, Resent
+from tests.chaos.others import Other
+from tests.chaos.ours import OURS, Caller, Listener, Resent
 from tests.chaos.processes import Process, Web, free_port
 from tests.chaos.upstream import Folder
 from trunkline.protocol.revisions import Era
+from trunkline.storage import keyfile
 
 ERAS: tuple[Era, ...] = ("modern", "legacy")
 DRAIN = 15.0
@@ -30,11 +32,11 @@ class Shape:
         seed: of all choices.
         replicas: of the gateway.
         kills: how many, in turn.
-        gap: seconds between two.
+        gap: seconds between two, at least: one replica always stays.
         calm: seconds before the first.
         callers, listeners: of our clients, for each era.
         pause: mean seconds between two calls of a client.
-        deploy: end with a rolling deploy.
+        others: kinds of clients of others.
         legacy: have the reference server of the legacy era among the upstreams.
     """
 
@@ -46,7 +48,7 @@ class Shape:
     callers: int = 2
     listeners: int = 2
     pause: float = 0.3
-    deploy: bool = True
+    others: tuple[str, ...] = ()
     legacy: bool = True
 
 
@@ -57,8 +59,11 @@ class Storm:
         self.shape = shape
         self.ledger = Ledger()
         self.folder = Folder(home)
+        self.behind: list[str] = []
+        """What listeners had missed at the end."""
         self.listeners: list[Listener] = []
         self.callers: list[Caller] = []
+        self.others = [Other(kind, self.ledger, home / f"{kind.replace(' ', '-')}.log") for kind in shape.others]
         self._random = random.Random(shape.seed)
         web, every = free_port(), free_port()
         self.upstreams = [processes.upstream("web", home, web)]
@@ -66,11 +71,13 @@ class Storm:
             self.upstreams.append(processes.everything(home, every))
         config = home / "mcp.json"
         config.write_text(json.dumps({"mcpServers": _servers(home, web, every if shape.legacy else None)}))
-        keys = processes.key_file(home / "keys")
-        options = ("--drain-delay", "1", "--drain-timeout", str(DRAIN))
+        options = ["--storage", storage, "--drain-delay", "1", "--drain-timeout", str(DRAIN)]
+        if not storage.startswith("sqlite:"):
+            # Beside a file of a database there is one of keys, made at the first start.
+            keyfile.new(home / "keys.json")
+            options += ["--keys", str(home / "keys.json")]
         self.replicas: list[Web] = [
-            processes.replica(config, storage, keys, home / f"replica-{number}.log", *options)
-            for number in range(shape.replicas)
+            processes.replica(config, home / f"replica-{number}.log", *options) for number in range(shape.replicas)
         ]
         self.balancer = processes.balancer([one.port for one in self.replicas], home)
         self.url = f"http://127.0.0.1:{self.balancer.port}/mcp"
@@ -115,33 +122,58 @@ class Storm:
                 await self._settle()
                 for task in hearing:
                     task.cancel()
+            self.listeners = []
         finally:
             logger.removeHandler(resent)
             logger.setLevel(level)
+
+    @asynccontextmanager
+    async def theirs(self) -> AsyncIterator[None]:
+        """The clients of others at work, in the same way."""
+        upstreams = ",".join([*OURS, "everything"] if self.shape.legacy else OURS)
+        try:
+            for other in self.others:
+                await other.start(self.url, str(self.shape.seed), str(self.shape.pause), upstreams)
+            yield
+            await asyncio.gather(*(other.finish() for other in self.others))
+            await self._settle()
+        finally:
+            for other in self.others:
+                await other.destroy()
+
+    def chance(self, part: float) -> bool:
+        """True in this part of all cases, by the seed."""
+        return self._random.random() < part
 
     async def kill_in_turn(self) -> None:
         """SIGKILL to one replica after the other, each started again soon."""
         shape = self.shape
         await asyncio.sleep(shape.calm)
-        started: list[asyncio.Task[None]] = []
+        away: list[asyncio.Task[None]] = []
+        together = max(1, len(self.replicas) - 1)
         for number in range(shape.kills):
             self.folder.publish()
-            victim = self.replicas[number % len(self.replicas)]
-            if number >= len(self.replicas):
-                # The same one again: not before it is back.
-                await started[number - len(self.replicas)]
-            started.append(asyncio.create_task(self._kill(victim)))
+            while sum(not one.done() for one in away) >= together:
+                await asyncio.wait(away, return_when=asyncio.FIRST_COMPLETED)
+                away = [one for one in away if not one.done()]
+            victim = next(one for one in _round(self.replicas, number) if not one.away)
+            away.append(asyncio.create_task(self.kill(victim)))
             await asyncio.sleep(self._random.uniform(0.7, 1.3) * shape.gap)
-        await asyncio.gather(*started)
+        await asyncio.gather(*away)
 
-    async def _kill(self, victim: Web) -> None:
+    async def kill(self, victim: Web) -> None:
+        """SIGKILL to a replica; waits until it is back."""
+        victim.away = True
         with self.ledger.blow("kill"):
             victim.kill()
-            await asyncio.sleep(self._random.uniform(0, 1))
-            if self._random.random() < 0.5:
-                self.folder.publish()
-            victim.start()
-            await asyncio.to_thread(victim.wait_ready)
+        await asyncio.sleep(self._random.uniform(0, 1))
+        if self._random.random() < 0.5:
+            self.folder.publish()
+        victim.start()
+        await asyncio.to_thread(victim.wait_ready)
+        # Balancers take a moment to see it.
+        await asyncio.sleep(1)
+        victim.away = False
 
     async def deploy(self) -> None:
         """One replica after the other gets SIGTERM, ends, and is started as new."""
@@ -160,13 +192,14 @@ class Storm:
         """Until every listener sees what is shown, at most a while."""
         version = self.folder.publish()
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and any(one.behind(version) for one in self.listeners):
+        while time.monotonic() < deadline and self._behind(version):
             await asyncio.sleep(0.1)
+        self.behind += self._behind(version)
 
-    def behind(self) -> list[str]:
-        """What the listeners have missed."""
-        version = self.folder.version()
-        return [told for one in self.listeners if (told := one.behind(version))]
+    def _behind(self, version: int) -> list[str]:
+        told = [one.behind(version) for one in self.listeners]
+        told += [one.behind(version, OURS) for one in self.others]
+        return [one for one in told if one]
 
 
 def _servers(home: Path, web: int, every: int | None) -> dict[str, object]:
@@ -184,11 +217,16 @@ def _servers(home: Path, web: int, every: int | None) -> dict[str, object]:
     return servers
 
 
+def _round(replicas: Sequence[Web], number: int) -> list[Web]:
+    place = number % len(replicas)
+    return [*replicas[place:], *replicas[:place]]
+
+
 async def blow(storm: Storm, parts: Sequence[str] = ("kill", "deploy")) -> None:
     """The whole of it."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(storm.running())
-        async with storm.ours():
+        async with storm.theirs(), storm.ours():
             if "kill" in parts:
                 await storm.kill_in_turn()
             if "deploy" in parts:

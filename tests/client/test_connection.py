@@ -46,12 +46,18 @@ async def test_a_list_is_asked_for_once_more() -> None:
     assert server.asked.count("tools/list") == 2
 
 
-async def test_a_list_is_not_asked_for_a_third_time() -> None:
+async def test_a_list_is_asked_for_again_while_servers_take_each_others_place() -> None:
+    server = Failing("tools/list", times=3)
+    async with serving(server) as url, Client(url) as client:
+        assert await client.tools() == []
+
+
+async def test_a_list_is_not_asked_for_for_ever() -> None:
     server = Failing("tools/list", times=9)
     async with serving(server) as url, Client(url) as client:
         with pytest.raises(TransportError):
             await client.tools()
-    assert server.asked.count("tools/list") == 2
+    assert server.asked.count("tools/list") == 4
 
 
 async def test_a_call_that_may_have_run_is_not_sent_again() -> None:
@@ -89,6 +95,45 @@ async def test_an_interrupted_call_is_sent_again_where_that_does_no_harm(annotat
         else:
             assert (await client.call("x")).text == "ok"
     assert server.asked.count("tools/call") == sent
+
+
+class Lost(Failing):
+    """A gateway of which a part is gone."""
+
+    def __init__(self, code: int, retry: bool, annotations: Message) -> None:
+        super().__init__("tools/call", tools=[{"name": "x", "inputSchema": {}, "annotations": annotations}])
+        self._code = code
+        self._retry = retry
+
+    async def fail(self, request: web.Request) -> web.StreamResponse:
+        told = refusal(await request.json(), self._code, "it is gone")
+        told["error"]["data"] = {"dev.trunkline/retry": self._retry}
+        return web.json_response(told)
+
+
+@pytest.mark.parametrize("code", [-31007, -31005])
+@pytest.mark.parametrize(("annotations", "sent"), [({}, 1), ({"readOnlyHint": True}, 2)])
+async def test_a_call_lost_behind_a_gateway_is_sent_again_where_that_does_no_harm(
+    code: int, annotations: Message, sent: int
+) -> None:
+    server = Lost(code, True, annotations)
+    async with serving(server) as url, Client(url) as client:
+        await client.tools()
+        if sent == 1:
+            with pytest.raises(RemoteError, match="it is gone"):
+                await client.call("x")
+        else:
+            assert (await client.call("x")).text == "ok"
+    assert server.asked.count("tools/call") == sent
+
+
+async def test_an_upstream_that_will_not_answer_is_asked_once() -> None:
+    server = Lost(-31005, False, {"readOnlyHint": True})
+    async with serving(server) as url, Client(url) as client:
+        await client.tools()
+        with pytest.raises(RemoteError, match="it is gone"):
+            await client.call("x")
+    assert server.asked.count("tools/call") == 1
 
 
 class Status(Failing):

@@ -33,6 +33,13 @@ async def sleep(context: Context, seconds: float) -> str:
     return "slept"
 
 
+@server.tool(annotations={"readOnlyHint": True})
+async def who(seconds: float = 0) -> str:
+    """Tell which process this is, after a while."""
+    await asyncio.sleep(seconds)
+    return str(os.getpid())
+
+
 @server.tool
 def fail() -> str:
     """Fail."""

@@ -166,12 +166,77 @@ async def test_a_call_under_way_at_a_replica_that_dies_is_one_clear_error(url: s
         await a.caller().call("up__remember", word="x")
         calling = asyncio.create_task(b.caller().call("up__sleep", seconds=60))
         await until(lambda: a.federation._elsewhere._incoming)
-        for task in a.federation._elsewhere._incoming.values():
-            task.remove_done_callback(a.federation._elsewhere._incoming.pop)
-        a.federation._elsewhere._say = lambda *_: asyncio.sleep(3600)
+        a.federation._elsewhere._tell = lambda *_: asyncio.sleep(3600)
         await a.die()
         with pytest.raises(ProtocolError, match="may have run"):
             await asyncio.wait_for(calling, 20)
+
+
+async def test_a_call_that_does_no_harm_twice_goes_on_where_its_replica_dies(url: str) -> None:  # noqa: F811
+    async with replicas(url, lost_process="replace") as (a, b):
+        home = text(await a.caller().call("up__who"))
+        calling = asyncio.create_task(b.caller().call("up__who", seconds=3))
+        await until(lambda: a.federation._elsewhere._incoming)
+        a.federation._elsewhere._tell = lambda *_: asyncio.sleep(3600)
+        await a.die()
+        assert text(await asyncio.wait_for(calling, 20)) != home
+
+
+async def test_a_call_to_a_replica_that_was_dead_by_then_is_begun_elsewhere(url: str) -> None:  # noqa: F811
+    async with replicas(url, lost_process="replace") as (a, b):
+        await a.caller().call("up__remember", word="x")
+        # Nothing is read there any more, and nobody knows it yet.
+        for task in a.shared.storage.replicas._exchange._tasks:
+            task.cancel()
+        calling = asyncio.create_task(b.caller().call("up__remember", word="y"))
+        await asyncio.sleep(0.5)
+        await a.die()
+        assert text(await asyncio.wait_for(calling, 20)).endswith(": y")
+
+
+async def test_a_replica_that_drains_finishes_what_it_began_and_begins_no_more(url: str) -> None:  # noqa: F811
+    async with replicas(url, lost_process="replace") as (a, b):
+        home = text(await a.caller().call("up__remember", word="x")).partition(":")[0]
+        calling = asyncio.create_task(b.caller().call("up__sleep", seconds=2))
+        elsewhere = a.federation._elsewhere
+        await until(lambda: elsewhere.inflight.calls)
+        await elsewhere.inflight.drain(0)
+        fresh = text(await b.caller().call("up__remember", word="y"))
+        assert fresh.endswith(": y") and not fresh.startswith(home)
+        assert elsewhere.inflight.calls
+        assert text(await calling) == "slept"
+        await until(lambda: not elsewhere.inflight.calls)
+        assert b.federation.statuses()[0].lost == 0
+
+
+async def test_a_held_call_keeps_a_replica_from_ending_and_is_answered_while_it_drains(url: str) -> None:  # noqa: F811
+    async with replicas(url) as (a, b):
+        asked = await a.caller("2026-07-28").once("tools/call", {"name": "up__greet", "arguments": {}})
+        inflight = a.federation._elsewhere.inflight
+        await inflight.drain(0)
+        assert inflight.calls
+        answers = {key: ANSWERS[one["method"]] for key, one in asked["inputRequests"].items()}
+        again = {"name": "up__greet", "arguments": {}, "requestState": asked["requestState"], "inputResponses": answers}
+        assert text(await b.caller("2026-07-28").once("tools/call", again)) == "Hello Ada"
+        await until(lambda: not inflight.calls)
+
+
+async def test_a_call_that_reaches_a_replica_at_its_end_is_not_lost(url: str) -> None:  # noqa: F811
+    async with replicas(url, 1, lost_process="replace") as (b,):
+        a = Replica(url, lost_process="replace")
+        await a.start()
+        await a.caller().call("up__remember", word="x")
+        calling: list[asyncio.Task[dict]] = []
+
+        async def call_late() -> None:
+            # Everything that answers is gone; only the database still knows the replica.
+            calling.append(asyncio.create_task(b.caller().call("up__remember", word="y")))
+            await asyncio.sleep(1)
+
+        stop, a.federation.stop = a.federation.stop, call_late
+        await stop()
+        await a.stop()
+        assert text(await asyncio.wait_for(calling[0], 5)).endswith(": y")
 
 
 async def test_a_replica_that_stops_gives_its_processes_up(url: str) -> None:  # noqa: F811

@@ -68,6 +68,19 @@ async def test_mail_reaches_one_replica_once_and_in_order(url: str) -> None:
         assert not_mine == []
 
 
+async def test_mail_that_was_not_read_is_taken_back(url: str) -> None:
+    async with open_storage(url, timing=QUICK) as a, open_storage(url, timing=QUICK) as b:
+        heard: list[bytes] = []
+        b.replicas.receive("calls", lambda _, message: heard.append(message))
+        assert await a.replicas.send(b.name, "calls", b"read")
+        await until(lambda: heard == [b"read"])
+        assert not await a.replicas.recall(b.name, "calls", b"read")
+        b.replicas._exchange._tasks[1].cancel()
+        assert await a.replicas.send(b.name, "calls", b"unread")
+        assert await a.replicas.recall(b.name, "calls", b"unread")
+        assert not await a.replicas.recall(b.name, "calls", b"unread")
+
+
 async def test_mail_to_nobody_is_told(url: str) -> None:
     async with open_storage(url) as one:
         async with open_storage(url) as two:

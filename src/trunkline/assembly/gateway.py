@@ -108,6 +108,7 @@ class Gateway:
             progressive=progressive,
             settled=self._is_worth_asking,
         )
+        self.federation.join(self.application.inflight)
         self.application.authenticator = authenticator or plan.tokens
         self.application.call_timeout = call_timeout or plan.settings.listen.call_timeout
         if followed is not None:

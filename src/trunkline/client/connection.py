@@ -14,7 +14,17 @@ from trunkline.client.duplex import DuplexChannel
 from trunkline.client.eras import Approach
 from trunkline.client.peer import BasePeer, Peer
 from trunkline.client.targets import Target
-from trunkline.errors import HttpFailure, Interrupted, InvalidAnswer, RemoteError, RequestTimeout, TransportError
+from trunkline.errors import (
+    HttpFailure,
+    Interrupted,
+    InvalidAnswer,
+    RemoteError,
+    ReplicaLost,
+    RequestTimeout,
+    StorageUnavailable,
+    TransportError,
+    UpstreamUnavailable,
+)
 
 JsonObject = dict[str, object]
 _log = logging.getLogger("trunkline.client")
@@ -31,6 +41,12 @@ _PAUSES = {
 """Seconds between a request and its repetition, least and most, by what went wrong; drawn evenly, so that those who
 failed together do not come back together."""
 _MAX_RETRY_AFTER = 10.0
+_TRIES = 4
+"""How often one request may be sent: whoever takes its server's place may be replaced in turn."""
+
+_LOST = (Interrupted.code, ReplicaLost.code, StorageUnavailable.code)
+"""The server, or what it needs, ended while it answered: the request may have run."""
+
 _OWN_CODES = range(-32603, -32600)
 
 
@@ -77,24 +93,24 @@ class Connection:
         repeatable: bool,
         on_notification: OnNotification | None = None,
     ) -> JsonObject:
-        """Send a request; once more when that is safe and likely to help.
+        """Send a request; again when that is safe and likely to help, a few times.
 
         Parameters:
             repeatable: whether the request may run twice.
         """
-        failure: TransportError | RemoteError
-        peer = await self.peer()
-        try:
-            return await peer.request(method, params, timeout=timeout, maximum=maximum, on_notification=on_notification)
-        except (TransportError, RemoteError) as error:
-            wait = await self._second_chance(peer, error, repeatable)
-            if wait is None:
-                raise
-            failure = error
-        _log.info("%s: %s is sent again: %s", self.target.name, method, failure)
-        await asyncio.sleep(wait)
-        peer = await self.peer()
-        return await peer.request(method, params, timeout=timeout, maximum=maximum, on_notification=on_notification)
+        for number in range(_TRIES):
+            peer = await self.peer()
+            try:
+                return await peer.request(
+                    method, params, timeout=timeout, maximum=maximum, on_notification=on_notification
+                )
+            except (TransportError, RemoteError) as error:
+                wait = await self._next_chance(peer, error, repeatable) if number < _TRIES - 1 else None
+                if wait is None:
+                    raise
+                _log.info("%s: %s is sent again: %s", self.target.name, method, error)
+            await asyncio.sleep(wait * 2**number)
+        raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Close the peer and what the target shares."""
@@ -105,13 +121,13 @@ class Connection:
             await self._leave()
         await self.target.close()
 
-    async def _second_chance(self, peer: Peer, error: Exception, repeatable: bool) -> float | None:
+    async def _next_chance(self, peer: Peer, error: Exception, repeatable: bool) -> float | None:
         """Seconds to wait before the request is sent again, or None when it must not be."""
         if isinstance(error, RemoteError):
-            if error.remote_code == Interrupted.code:
-                return random.uniform(0.1, 0.5) if repeatable else None  # noqa: S311
             if error.remote_status in _BUSY:
                 return _pause("busy")
+            if error.remote_code in _LOST or _helps(error):
+                return _pause("lost") if repeatable else None
             return _pause("misunderstood") if await self._era_changed(peer, error) else None
         if isinstance(error, HttpFailure):
             if error.status in _BUSY:
@@ -175,6 +191,13 @@ class Connection:
 
 def _gone(peer: Peer) -> bool:
     return isinstance(peer, BasePeer) and isinstance(peer.channel, DuplexChannel) and peer.channel.ended
+
+
+def _helps(error: RemoteError) -> bool:
+    """Whether a gateway says that its upstream, which failed, may answer another time."""
+    data = error.data
+    retry = data.get("dev.trunkline/retry") if isinstance(data, dict) else None
+    return error.remote_code == UpstreamUnavailable.code and retry is True
 
 
 def _is_duplex(peer: Peer) -> bool:

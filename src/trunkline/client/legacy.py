@@ -260,7 +260,11 @@ class LegacyPeer(BasePeer):
             self.spawn(self._unsubscribe, uri)
 
     async def _unsubscribe(self, uri: str) -> None:
-        await self.request("resources/unsubscribe", {"uri": uri})
+        try:
+            await self.request("resources/unsubscribe", {"uri": uri})
+        except ProtocolError as error:
+            # What has ended meanwhile tells nothing any more.
+            _log.debug("%s: %s is not unsubscribed from: %s", self.name, uri, error)
 
     def _adopt(self, result: Mapping[str, object]) -> None:
         capabilities, info = result.get("capabilities"), result.get("serverInfo")

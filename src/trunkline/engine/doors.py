@@ -271,6 +271,9 @@ class Replicas(Protocol):
     async def send(self, name: str, topic: str, message: bytes) -> bool:
         """Tell one; kept for it when this returns. False where it does not live."""
 
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        """Take back what one was told and is not like anything else it was; False where it may have acted on it."""
+
     def broadcast(self, topic: str, message: bytes) -> None:
         """Tell all others, soon; returns at once."""
 

@@ -80,6 +80,10 @@ class LoneReplica:
         """There is no other."""
         return False
 
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        """There is no other."""
+        return True
+
     def broadcast(self, topic: str, message: bytes) -> None:
         """There is no other."""
 

@@ -6,26 +6,24 @@ What may live here: that conversation. What may not: which replica it is, what t
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
-from msgspec import Struct
 
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Replicas, Result
-from trunkline.engine.principal import Principal
-from trunkline.engine.rounds import Replay
-from trunkline.errors import InternalError, ProtocolError, RemoteError, ReplicaLost
+from trunkline.errors import InternalError, Interrupted, ProtocolError, RemoteError, ReplicaLost, StorageUnavailable
+from trunkline.gateway import words
 from trunkline.gateway.sessions import Key
+from trunkline.gateway.words import Answered, AskedOf, Begin, Cancelled, Ended, Refused, Reply, Told, Word
 from trunkline.protocol import json
-from trunkline.protocol.messages import Id, Message, decode_params
-from trunkline.protocol.revisions import REVISIONS
 from trunkline.runtime.errands import Errands
+from trunkline.runtime.inflight import InFlight
 
 _log = logging.getLogger("trunkline.gateway")
 
@@ -34,87 +32,14 @@ TOPIC = "calls"
 _LOOK = 2.0
 """Seconds between two looks whether the other replica still lives."""
 
+_OUTAGE = 120.0
+"""Seconds for which what must be said waits for a database that is out of reach."""
+
 _ANSWERING = 900.0
 """Seconds a person may take to answer; whoever asks them has a bound of its own that is shorter."""
 
 Serve = Callable[[str, Context, Mapping[str, object]], Awaitable[Result]]
 """`(upstream, context, params)`: answers a call of another replica with what is here."""
-
-
-class _Begin(Struct, tag="begin"):
-    id: str
-    upstream: str
-    request: Id
-    method: str
-    raw: bytes
-    params: bytes
-    revision: str
-    issuer: str
-    subject: str
-    client: str | None
-    capabilities: bytes
-    client_info: bytes
-    log_level: str | None
-    seconds: float | None
-    interactive: bool
-    replay: bytes | None
-
-
-class _Told(Struct, tag="told"):
-    id: str
-    message: bytes
-
-
-class _Asked(Struct, tag="asked"):
-    id: str
-    number: int
-    requests: bytes
-
-
-class _Answered(Struct, tag="answered"):
-    id: str
-    number: int
-    answers: bytes = b"{}"
-    refused: dict[str, tuple[int, str]] = {}
-
-
-class _Error(Struct):
-    code: int
-    message: str
-    data: bytes = b"null"
-
-
-class _Answer(Struct):
-    result: bytes = b""
-    error: _Error | None = None
-
-
-class _Ended(Struct, tag="ended"):
-    id: str
-    result: bytes | None = None
-    error: _Error | None = None
-    required: bytes | None = None
-    replay: bytes | None = None
-
-
-class _Cancelled(Struct, tag="cancelled"):
-    id: str
-
-
-class _Question(Struct):
-    upstream: str
-    owner: str
-    capabilities: bytes
-    method: str
-    params: bytes
-
-
-_Word = _Begin | _Told | _Asked | _Answered | _Ended | _Cancelled
-_encode = msgspec.msgpack.Encoder().encode
-_decode_question = msgspec.msgpack.Decoder(_Question).decode
-_decode_answer = msgspec.json.Decoder(_Answer | None).decode
-_decode_replay = msgspec.json.Decoder(Replay).decode
-_decode = msgspec.msgpack.Decoder(_Begin | _Told | _Asked | _Answered | _Ended | _Cancelled).decode
 
 Asked = Callable[[str, Key, str, dict[str, object]], Awaitable[dict[str, object] | None]]
 """`(upstream, key, method, params)`: has the client of a call that runs here asked; None where none does."""
@@ -133,54 +58,63 @@ class Elsewhere:
 
     def __init__(self, replicas: Replicas, serve: Serve, asked: Asked) -> None:
         self.replicas = replicas
+        self.inflight = InFlight()
+        """What a stop waits for; calls of others are among it."""
         self._serve = serve
         self._asked = asked
         self._questions = Errands(replicas, "questions", self._put)
-        self._outgoing: dict[str, asyncio.Queue[_Told | _Asked | _Ended]] = {}
-        self._incoming: dict[str, asyncio.Task[None]] = {}
-        self._asking: dict[tuple[str, int], asyncio.Future[_Answered]] = {}
+        self._outgoing: dict[str, asyncio.Queue[Reply]] = {}
+        self._incoming: dict[str, _Work] = {}
+        self._asking: dict[tuple[str, int], asyncio.Future[Answered]] = {}
+        self._stopped = False
+        self._telling: set[asyncio.Task[bool]] = set()
         self._leave: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Answer others from now on."""
+        self._stopped = False
         if self._leave is None:
             self._leave = self.replicas.receive(TOPIC, self._heard)
-            self._questions.start()
+        self._questions.start()
 
     async def stop(self) -> None:
-        """Stop what runs for others; they are told."""
-        if self._leave is not None:
-            self._leave()
-            self._leave = None
+        """Stop what runs for others, who are told; what they ask for from now on is refused, as long as it is heard."""
+        self._stopped = True
         self._questions.stop()
-        tasks = list(self._incoming.values())
+        tasks = [work.task for work in self._incoming.values()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._telling, return_exceptions=True)
 
     async def call(self, replica: str, upstream: str, context: Context, params: Mapping[str, object]) -> Result:
-        """Have another replica answer a call. Raises what it raises there, `ReplicaLost` when that one is gone."""
+        """Have another replica answer a call.
+
+        Raises what it raises there, and `ReplicaLost` when that one is gone or about to end; `delivered` of that error
+        tells whether the call may have run.
+        """
         id = secrets.token_urlsafe(9)
-        words: asyncio.Queue[_Told | _Asked | _Ended] = asyncio.Queue()
-        self._outgoing[id] = words
-        questions: set[asyncio.Task[None]] = set()
+        told: asyncio.Queue[Reply] = asyncio.Queue()
+        self._outgoing[id] = told
+        questions: dict[int, asyncio.Task[None]] = {}
         try:
-            if not await self._say(replica, _begin(id, upstream, context, params)):
-                raise ReplicaLost
+            begin = words.encode(words.begin(id, upstream, context, params))
+            await self._hand_over(replica, begin)
             while True:
-                word = await self._next(words, replica)
-                if isinstance(word, _Ended):
-                    return _outcome(word, context)
-                if isinstance(word, _Told):
+                word = await self._next(told, replica, begin)
+                if isinstance(word, Ended):
+                    return words.outcome(word, context)
+                if isinstance(word, Refused):
+                    raise ReplicaLost(delivered=False)
+                if isinstance(word, Told):
                     await context.exchange.notify(word.message)
-                else:
-                    questions.add(asyncio.create_task(self._ask(replica, word, context)))
+                elif word.number not in questions:
+                    questions[word.number] = asyncio.create_task(self._ask(replica, word, context))
         except asyncio.CancelledError:
-            await asyncio.shield(self._say(replica, _Cancelled(id)))
+            self._tell_soon(replica, Cancelled(id))
             raise
         finally:
             del self._outgoing[id]
-            for task in questions:
+            for task in questions.values():
                 task.cancel()
 
     async def ask(
@@ -191,9 +125,9 @@ class Elsewhere:
         Raises `RemoteError` for an answer that is an error.
         """
         owner, capabilities, _ = key
-        question = _encode(_Question(upstream, owner, capabilities, method, json.encode(params)))
+        question = words.encode(words.Question(upstream, owner, capabilities, method, json.encode(params)))
         for replica in replicas:
-            answer = _decode_answer(await self._questions.ask(replica, question, _ANSWERING) or b"null")
+            answer = words.decode_answer(await self._questions.ask(replica, question, _ANSWERING) or b"null")
             if answer is not None and answer.error is not None:
                 raise RemoteError(answer.error.code, answer.error.message, json.parse(answer.error.data))
             if answer is not None:
@@ -204,61 +138,97 @@ class Elsewhere:
 
     async def _put(self, sender: str, message: bytes) -> bytes:
         """Have a client of this replica answer what an upstream asked of another one."""
-        question = _decode_question(message)
+        question = words.decode_question(message)
         params = json.parse(question.params)
         assert isinstance(params, dict)
         key = (question.owner, question.capabilities, 0)
         try:
             result = await self._asked(question.upstream, key, question.method, params)
         except ProtocolError as error:
-            return msgspec.json.encode(_Answer(error=_error(error)))
-        return b"null" if result is None else msgspec.json.encode(_Answer(json.encode(result)))
+            return msgspec.json.encode(words.Answer(error=words.failure(error)))
+        return b"null" if result is None else msgspec.json.encode(words.Answer(json.encode(result)))
 
-    async def _next(self, words: "asyncio.Queue[_Told | _Asked | _Ended]", replica: str) -> _Told | _Asked | _Ended:
+    async def _hand_over(self, replica: str, begin: bytes) -> None:
+        """Raises `ReplicaLost` where the replica is not there, or nobody knows whether it heard."""
+        try:
+            sent = await self.replicas.send(replica, TOPIC, begin)
+        except StorageUnavailable:
+            raise ReplicaLost from None
+        if not sent:
+            raise ReplicaLost(delivered=False)
+
+    async def _next(self, told: "asyncio.Queue[Reply]", replica: str, begin: bytes) -> Reply:
         while True:
             try:
                 async with asyncio.timeout(_LOOK):
-                    return await words.get()
+                    return await told.get()
             except TimeoutError:
-                if not await self.replicas.alive(replica) and words.empty():
-                    raise ReplicaLost from None
+                if not await self._lives(replica) and told.empty():
+                    raise ReplicaLost(delivered=not await self._recalled(replica, begin)) from None
 
-    async def _ask(self, replica: str, asked: _Asked, context: Context) -> None:
+    async def _recalled(self, replica: str, begin: bytes) -> bool:
+        """Whether a replica that is gone had not yet seen the call."""
+        try:
+            return await self.replicas.recall(replica, TOPIC, begin)
+        except StorageUnavailable:
+            return False
+
+    async def _lives(self, replica: str) -> bool:
+        """Whether it lives, as far as is known: an outage of the database says nothing about it."""
+        try:
+            return await self.replicas.alive(replica)
+        except StorageUnavailable:
+            return True
+
+    async def _ask(self, replica: str, asked: AskedOf, context: Context) -> None:
         """Carry a question to the client of this replica, and its answers back."""
-        requests = _requests(asked.requests)
+        requests = words.requests(asked.requests)
         try:
             answers = await context.exchange.ask(requests)
         except ProtocolError as error:
             answers = dict.fromkeys(requests, error)
         given = {key: answer for key, answer in answers.items() if not isinstance(answer, Exception)}
-        refused = {key: _refusal(answer) for key, answer in answers.items() if isinstance(answer, Exception)}
-        await self._say(replica, _Answered(asked.id, asked.number, json.encode(given), refused))
+        refused = {key: words.refusal(answer) for key, answer in answers.items() if isinstance(answer, Exception)}
+        await self._tell(replica, Answered(asked.id, asked.number, json.encode(given), refused))
 
     def _heard(self, sender: str, raw: bytes) -> None:
         try:
-            word: _Word = _decode(raw)
+            word: Word = words.decode(raw)
         except msgspec.MsgspecError:
             _log.warning("replica %s says of a call what this one does not understand", sender)
             return
-        if isinstance(word, _Begin):
-            task = asyncio.get_running_loop().create_task(self._work(sender, word))
-            self._incoming[word.id] = task
-            task.add_done_callback(lambda _: self._incoming.pop(word.id, None))
-        elif isinstance(word, _Cancelled):
+        if isinstance(word, Begin):
+            self._begin(sender, word)
+        elif isinstance(word, Cancelled):
             if word.id in self._incoming:
-                self._incoming[word.id].cancel()
-        elif isinstance(word, _Answered):
+                self._incoming[word.id].task.cancel()
+        elif isinstance(word, Answered):
             future = self._asking.get((word.id, word.number))
             if future is not None and not future.done():
                 future.set_result(word)
         elif word.id in self._outgoing:
             self._outgoing[word.id].put_nowait(word)
 
-    async def _work(self, sender: str, begin: _Begin) -> None:
-        """Answer a call of another replica."""
-        ended = _Ended(begin.id)
+    def _begin(self, sender: str, begin: Begin) -> None:
+        """Answer a call of another replica; one that is about to end begins nothing that another one can."""
+        held = begin.replay is not None and words.decode_replay(begin.replay).held is not None
+        if self._stopped or (self.inflight.draining and not held):
+            self._tell_soon(sender, Refused(begin.id))
+            return
+        task = asyncio.get_running_loop().create_task(self._work(sender, begin))
+        work = self._incoming[begin.id] = _Work(task)
+        self.inflight.enter(work)
+
+        def over(_: object) -> None:
+            self._incoming.pop(begin.id, None)
+            self.inflight.calls.discard(work)
+
+        task.add_done_callback(over)
+
+    async def _work(self, sender: str, begin: Begin) -> None:
+        ended = Ended(begin.id)
         try:
-            context = self._context(sender, begin)
+            context = words.context_of(begin, _Far(begin, partial(self._say, sender), partial(self._wait, sender)))
             params = json.parse(begin.params)
             assert isinstance(params, dict)
             ended.result = json.encode(await self._serve(begin.upstream, context, params))
@@ -266,51 +236,67 @@ class Elsewhere:
             ended.required = json.encode({key: request.wire() for key, request in signal.requests.items()})
             ended.replay = json.encode(context.replay)
         except ProtocolError as error:
-            ended.error = _error(error)
+            ended.error = words.failure(error)
         except asyncio.CancelledError:
-            ended.error = _error(ReplicaLost())
-            await asyncio.shield(self._say(sender, ended))
+            ended.error = words.failure(Interrupted(begin.method))
+            self._tell_soon(sender, ended)
             raise
         except Exception:
             _log.exception("a call of replica %s failed", sender)
-            ended.error = _error(InternalError())
-        await self._say(sender, ended)
+            ended.error = words.failure(InternalError())
+        await self._tell(sender, ended)
 
-    def _context(self, sender: str, begin: _Begin) -> Context:
-        params = decode_params(Message("2.0", begin.request, begin.method, msgspec.Raw(begin.raw)))
-        principal = Principal(begin.issuer, begin.subject, begin.client)
-        exchange = _Far(begin, partial(self._say, sender), partial(self._wait, sender))
-        context = Context(
-            begin.request,
-            begin.method,
-            params,
-            REVISIONS[begin.revision],
-            principal,
-            exchange,
-            msgspec.json.decode(begin.capabilities),
-            msgspec.json.decode(begin.client_info),
-            begin.log_level,
-        )
-        context.deadline = None if begin.seconds is None else time.monotonic() + begin.seconds
-        context.replay = None if begin.replay is None else _decode_replay(begin.replay)
-        return context
-
-    async def _wait(self, sender: str, asked: _Asked) -> _Answered:
+    async def _wait(self, sender: str, asked: AskedOf) -> Answered:
         """The answers to a question, from the client of another replica. Raises `ReplicaLost` when that one is gone."""
-        future: asyncio.Future[_Answered] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._asking[asked.id, asked.number] = future
         try:
-            if not await self._say(sender, asked):
+            if not await self._tell(sender, asked):
                 raise ReplicaLost
             while not (await asyncio.wait([future], timeout=_LOOK))[0]:
-                if not await self.replicas.alive(sender):
+                if not await self._lives(sender):
                     raise ReplicaLost
             return future.result()
         finally:
             del self._asking[asked.id, asked.number]
 
-    async def _say(self, replica: str, word: _Word) -> bool:
-        return await self.replicas.send(replica, TOPIC, _encode(word))
+    async def _say(self, replica: str, word: Word) -> bool:
+        return await self.replicas.send(replica, TOPIC, words.encode(word))
+
+    async def _tell(self, replica: str, word: Word) -> bool:
+        """Say what must arrive: while the database is out of reach, it is waited for. False where nobody is there."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _OUTAGE
+        while True:
+            try:
+                return await self._say(replica, word)
+            except StorageUnavailable as error:
+                if loop.time() > deadline or self._stopped:
+                    _log.warning("replica %s cannot be told of a call: %s", replica, error)
+                    return False
+                await asyncio.sleep(error.retry_after)
+
+    def _tell_soon(self, replica: str, word: Word) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(replica, word))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+
+class _Work:
+    """A call of another replica, as the registry of calls in flight sees it."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+
+    def sweep(self, now: float) -> None:
+        """Its deadline and its client are looked after where the client is."""
+
+    def drain(self) -> None:
+        """It finishes by itself."""
+
+    def stop(self) -> None:
+        """The time to finish is over."""
+        self.task.cancel()
 
 
 class _Far:
@@ -318,9 +304,9 @@ class _Far:
 
     def __init__(
         self,
-        begin: _Begin,
-        say: Callable[[_Word], Awaitable[bool]],
-        wait: Callable[[_Asked], Awaitable[_Answered]],
+        begin: Begin,
+        say: Callable[[Word], Awaitable[bool]],
+        wait: Callable[[AskedOf], Awaitable[Answered]],
     ) -> None:
         self.interactive = begin.interactive
         self._id = begin.id
@@ -329,68 +315,18 @@ class _Far:
         self._asked = 0
 
     async def notify(self, message: bytes) -> None:
-        """Tell the client."""
-        await self._say(_Told(self._id, message))
+        """Tell the client; what cannot be told on the way is not worth a call."""
+        with contextlib.suppress(StorageUnavailable):
+            await self._say(Told(self._id, message))
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> dict[str, object]:
         """Ask the client."""
         self._asked += 1
         encoded = json.encode({key: request.wire() for key, request in requests.items()})
-        answered = await self._wait(_Asked(self._id, self._asked, encoded))
+        answered = await self._wait(AskedOf(self._id, self._asked, encoded))
         answers = json.parse(answered.answers)
         assert isinstance(answers, dict)
         return {**answers, **{key: RemoteError(code, text) for key, (code, text) in answered.refused.items()}}
 
     async def suspend(self, retry: int) -> None:
         """The connection is not ours."""
-
-
-def _begin(id: str, upstream: str, context: Context, params: Mapping[str, object]) -> _Begin:
-    principal, raw = context.principal, context.params.raw
-    return _Begin(
-        id,
-        upstream,
-        context.request_id,
-        context.method,
-        bytes(raw),
-        json.encode(params),
-        context.revision.name,
-        principal.issuer,
-        principal.subject,
-        principal.client,
-        json.encode(context.capabilities),
-        json.encode(context.client_info),
-        context.log_level,
-        None if context.deadline is None else context.deadline - time.monotonic(),
-        context.exchange.interactive,
-        None if context.replay is None else json.encode(context.replay),
-    )
-
-
-def _outcome(ended: _Ended, context: Context) -> Result:
-    """The result of a call that ended elsewhere. Raises what it raised there."""
-    if ended.required is not None:
-        context.replay = None if ended.replay is None else _decode_replay(ended.replay)
-        raise rounds.InputRequired(_requests(ended.required))
-    if ended.error is not None:
-        raise RemoteError(ended.error.code, ended.error.message, json.parse(ended.error.data))
-    result = json.parse(ended.result or b"{}")
-    assert isinstance(result, dict)
-    return result
-
-
-def _requests(encoded: bytes) -> dict[str, InputRequest]:
-    asked = json.parse(encoded)
-    assert isinstance(asked, dict)
-    return {key: InputRequest(wire["method"], wire.get("params")) for key, wire in asked.items()}
-
-
-def _error(error: ProtocolError) -> _Error:
-    wire = error.wire()
-    code = wire["code"]
-    assert isinstance(code, int)
-    return _Error(code, str(wire["message"]), json.encode(wire.get("data")))
-
-
-def _refusal(error: Exception) -> tuple[int, str]:
-    return (getattr(error, "remote_code", getattr(error, "code", InternalError.code)), str(error))

@@ -23,6 +23,7 @@ from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff
 from trunkline.gateway.upstream import Upstream
 from trunkline.portable.model import Entry
+from trunkline.runtime.inflight import InFlight
 from trunkline.runtime.shared import Alone, Shared
 
 _INFO: Mapping[str, object] = {"name": "trunkline", "version": "0"}
@@ -88,6 +89,14 @@ class Federation(Face):
             dialler=dialler,
         )
         self._pin(enabled, pins)
+
+    def join(self, inflight: InFlight) -> None:
+        """Let what is answered for other replicas, and what is held open, be among the calls that a stop waits for.
+
+        application = Application(Engine(federation))
+        federation.join(application.inflight)
+        """
+        self._elsewhere.inflight = inflight
 
     async def start(self) -> None:
         """Begin to connect, and to answer other replicas."""

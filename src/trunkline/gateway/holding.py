@@ -22,6 +22,7 @@ from trunkline.gateway.limits import Limits
 from trunkline.gateway.relaying import CARRIED, Relay, offered
 from trunkline.protocol.messages import Params
 from trunkline.protocol.revisions import INPUT_METHODS
+from trunkline.runtime.inflight import InFlight
 
 _log = logging.getLogger("trunkline.gateway")
 
@@ -69,6 +70,12 @@ class Held(Relay):
         self._moved = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._work(start))
         self.task.add_done_callback(self._ended)
+
+    def sweep(self, now: float) -> None:
+        """Its clock is its own."""
+
+    def drain(self) -> None:
+        """It finishes by itself, once its caller has answered."""
 
     @property
     def attended(self) -> bool:
@@ -166,10 +173,12 @@ class Holding:
         upstream: its name, for errors.
         limits: how many may be held, and how long.
         replica: the name of this one.
+        inflight: gives the registry of calls that a stop of the server waits for.
     """
 
-    def __init__(self, upstream: str, limits: Limits, replica: str) -> None:
+    def __init__(self, upstream: str, limits: Limits, replica: str, inflight: Callable[[], InFlight]) -> None:
         self._upstream = upstream
+        self._inflight = inflight
         self._replica = replica
         self._limits = limits
         self._held: dict[str, Held] = {}
@@ -224,6 +233,9 @@ class Holding:
             self._admit(context.principal.owner)
             held.shown = True
             self._held[held.handle] = held
+            calls = self._inflight()
+            calls.enter(held)
+            held.task.add_done_callback(lambda _: calls.calls.discard(held))
         replay = context.replay or rounds.begin()
         replay.held, replay.answers = held.handle, {}
         context.replay = replay

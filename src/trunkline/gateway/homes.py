@@ -33,8 +33,11 @@ class Homes:
         self.lost = 0
         """Sessions that were lost with their replicas, as far as their callers came back to this one."""
 
-    async def find(self, key: Key) -> str | None:
+    async def find(self, key: Key, ending: str | None = None) -> str | None:
         """The replica that has a session; None where it is this one, from now on if nobody had it.
+
+        Parameters:
+            ending: a replica that gives up what it has.
 
         Raises `UpstreamUnavailable` once when the replica that had it is gone, and with it what the session kept.
         """
@@ -42,7 +45,7 @@ class Homes:
         home = (await self._notes.add(_KIND, self._named(key), own.encode())).decode()
         if home == own:
             return None
-        if await self._replicas.alive(home):
+        if home != ending and await self._replicas.alive(home):
             return home
 
         def inherit(now: bytes) -> bytes:
@@ -51,6 +54,8 @@ class Homes:
         heir = await self._notes.change(_KIND, self._named(key), inherit)
         if heir is not None and heir != own.encode():
             return heir.decode()
+        if home == ending:
+            return None
         self.lost += 1
         _log.warning("upstream %s: a session was lost with the replica %s", self._upstream, home)
         if not self._forgiving:

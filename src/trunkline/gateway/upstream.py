@@ -21,6 +21,7 @@ from trunkline.errors import (
     InvalidAnswer,
     InvalidParams,
     RemoteError,
+    ReplicaLost,
     RequestTimeout,
     TransportError,
     TrunklineError,
@@ -112,7 +113,7 @@ class Upstream:
             alone=entry.processes == "per-call",
         )
         self._deadlines = Deadlines()
-        self._holding = Holding(self.name, limits, elsewhere.replicas.name)
+        self._holding = Holding(self.name, limits, elsewhere.replicas.name, lambda: elsewhere.inflight)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
@@ -273,10 +274,16 @@ class Upstream:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         # Before a session or a process is made for it, and before a call that is held open is answered.
         await self.approval.admit(context.method, params)
+        home = None
         if not here and (connection.bound or context.replay is not None):
             home = await self._home(connection, context)
-            if home is not None:
+        while home is not None:
+            try:
                 return await self._elsewhere.call(home, self.name, context, params)
+            except ReplicaLost as lost:
+                if lost.delivered and not self._repeatable(context.method, params):
+                    raise
+                home = await self._home(connection, context, lost=home)
         try:
             with self._circuit:
                 return await self._carry(connection, context, params)
@@ -307,14 +314,18 @@ class Upstream:
         """One listener to a resource less."""
         self._following.unfollow(uri)
 
-    async def _home(self, connection: Connection, context: Context) -> str | None:
-        """The replica that has what a request needs; None where that is this one, or does not matter."""
+    async def _home(self, connection: Connection, context: Context, lost: str | None = None) -> str | None:
+        """The replica that has what a request needs; None where that is this one, or does not matter.
+
+        Parameters:
+            lost: the one that had it and gives it up, or is gone.
+        """
         held = context.replay.held if context.replay is not None else None
         if held is not None:
             home = home_of(held)
             if home == self._elsewhere.replicas.name:
                 return None
-            if not await self._elsewhere.replicas.alive(home):
+            if home == lost or not await self._elsewhere.replicas.alive(home):
                 raise not_held(self.name)
             return home
         if not connection.bound or connection.shared or self.entry.processes == "per-call":
@@ -322,7 +333,7 @@ class Upstream:
         key = key_of(context)
         if key in self._sessions:
             return None
-        return await self._homes.find(key)
+        return await self._homes.find(key, ending=lost)
 
     def _carry(self, connection: Connection, context: Context, params: Mapping[str, object]) -> Awaitable[Result]:
         """By the way its callers are kept apart there."""

@@ -23,6 +23,9 @@ Handler = Callable[[str, bytes], None]
 
 _BATCH = 500
 _MOST_WAITING = 10_000
+_ANSWERING = 0.05
+"""Seconds in which those who get the last messages may answer them."""
+
 _MOST_BYTES = 16 * 1024 * 1024
 """Broadcasts, and their bytes, that wait for the database."""
 
@@ -54,6 +57,7 @@ class Exchange:
         self._last = 0
         self._read_at: float | None = None
         self._seen: dict[str, int] = {}
+        self._limbo: list[tuple[int, str, int, str, bytes]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, last: int, started: float, alone: Callable[[], bool]) -> None:
@@ -83,6 +87,12 @@ class Exchange:
         self._letters.append((Letter(name, next(self._number), topic, message), loop.time() + PATIENCE, sent))
         self._send.set()
         return await sent
+
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        """Take back mail; see `Replicas.recall`."""
+        mine = (mail.c.recipient == name) & (mail.c.sender == self._replica)
+        gone = delete(mail).where(mine, mail.c.topic == topic, mail.c.message == message).returning(mail.c.id)
+        return await self._database.write(lambda connection: connection.execute(gone).first() is not None, single=True)
 
     def broadcast(self, topic: str, message: bytes) -> None:
         """Tell all other replicas; see `Replicas.broadcast`."""
@@ -123,7 +133,8 @@ class Exchange:
                 logger.exception("a listener could not be told that messages may have been missed")
 
     async def close(self) -> None:
-        """Send what waits, if the database can be reached, and stop."""
+        """Read what has come, send what waits, if the database can be reached, and stop."""
+        await self._read_the_rest()
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while (self._broadcasts or self._letters) and self._database.health.trouble is None:
             if asyncio.get_running_loop().time() > deadline:
@@ -135,6 +146,19 @@ class Exchange:
         for _, _, sent in self._letters:
             if not sent.done():
                 sent.set_exception(StorageUnavailable("The replica stops before the message could be written"))
+
+    async def _read_the_rest(self) -> None:
+        """Mail that was accepted for this replica is read: who sent it may be told that it came too late."""
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        try:
+            while (await self._receive_some()).full:
+                pass
+        except StorageUnavailable:
+            return
+        # Those who were told answer from tasks of their own.
+        await asyncio.sleep(_ANSWERING)
 
     async def _send_all(self) -> None:
         while True:
@@ -230,22 +254,27 @@ class Exchange:
                 self.gap()
             else:
                 self._hand(sender, topic, message)
-        if delivery.mail:
+        if delivery.mail or self._limbo:
             await self._take(delivery)
         return delivery
 
     async def _take(self, delivery: Delivery) -> None:
-        for _, sender, number, topic, message in delivery.mail:
-            # It is read again where deleting it failed, and written again where its sender could not know.
-            if number > self._seen.get(sender, 0):
-                self._seen[sender] = number
-                self._hand(sender, topic, message)
-        taken = [row[0] for row in delivery.mail]
+        """Delete mail, then hand it over: of what is still there when its recipient dies, nothing has been done."""
+        here = {row[0] for row in delivery.mail}
+        # Nobody saw the end of an earlier deletion: what is gone was deleted, and its turn is now.
+        self._limbo = [*(row for row in self._limbo if row[0] not in here), *delivery.mail]
+        taken = [row[0] for row in self._limbo]
 
         def work(connection: Connection) -> None:
             connection.execute(delete(mail).where(mail.c.id.in_(taken)))
 
         await self._database.write(work, single=True, durable=False)
+        letters, self._limbo = self._limbo, []
+        for _, sender, number, topic, message in letters:
+            # It is written again where its sender could not know.
+            if number > self._seen.get(sender, 0):
+                self._seen[sender] = number
+                self._hand(sender, topic, message)
 
     def _hand(self, sender: str, topic: str, message: bytes) -> None:
         for handler in list(self._handlers.get(topic, {}).values()):

@@ -14,7 +14,7 @@ import string
 from collections.abc import Callable, Iterable
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Executable, delete, select, update
 
 from trunkline.errors import ConfigError, StorageUnavailable
 from trunkline.storage import posts
@@ -117,6 +117,13 @@ class Replicas:
         """
         return await self._exchange.send(name, topic, message)
 
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        """Take back mail that was not read yet, known by its text; whether nobody has acted on it, or ever will.
+
+        For mail to a replica that died: what is done because of it may otherwise not be done again elsewhere.
+        """
+        return await self._exchange.recall(name, topic, message)
+
     def broadcast(self, topic: str, message: bytes) -> None:
         """Tell all other replicas, soon; returns at once. Of equal messages that still wait, one is sent."""
         self._exchange.broadcast(topic, message)
@@ -142,17 +149,22 @@ class Replicas:
         self._beating = loop.create_task(self._beat_all(), name="trunkline-heartbeat")
 
     async def close(self) -> None:
-        """Send what waits, and leave."""
+        """Send what waits, and leave; what was sent to this replica until now is still handed to who receives it."""
         if self._beating is None:
             # Never registered: what is there under this name is another's.
             return
-        await self._exchange.close()
         self._beating.cancel()
         await asyncio.gather(self._beating, return_exceptions=True)
+        await self._write_last(update(table).where(table.c.name == self.name).values(beat=0))
+        await self._exchange.close()
+        await self._write_last(
+            delete(table).where(table.c.name == self.name), delete(mail).where(mail.c.recipient == self.name)
+        )
 
+    async def _write_last(self, *statements: Executable) -> None:
         def work(connection: Connection) -> None:
-            connection.execute(delete(table).where(table.c.name == self.name))
-            connection.execute(delete(mail).where(mail.c.recipient == self.name))
+            for statement in statements:
+                connection.execute(statement)
 
         try:
             await self._database.write(work, durable=False)

@@ -1,9 +1,10 @@
 """The ASGI types and the few responses every HTTP file here writes."""
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from trunkline.errors import Refused
+from trunkline.errors import Overloaded, ProtocolError, Refused, StorageUnavailable
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -28,6 +29,13 @@ async def respond(send: Send, status: int, body: bytes = b"", headers: Iterable[
         fields.append(JSON_TYPE)
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
+
+
+def retry_after(error: ProtocolError) -> Headers:
+    """When the same request may succeed, where that is known (RFC 9110, 10.2.3)."""
+    if not isinstance(error, Overloaded | StorageUnavailable) or error.retry_after is None:
+        return []
+    return [(b"retry-after", b"%d" % math.ceil(error.retry_after))]
 
 
 async def read_body(receive: Receive, declared: bytes | None, limit: int) -> bytes | None:

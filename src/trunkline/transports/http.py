@@ -21,7 +21,7 @@ from trunkline.protocol.headers import accepts_both, read
 from trunkline.protocol.revisions import MODERN, REVISIONS
 from trunkline.runtime.application import Application
 from trunkline.transports import modern, probes
-from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond
+from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond, retry_after
 from trunkline.transports.batches import is_batch
 from trunkline.transports.guard import Guard
 from trunkline.transports.legacy import Legacy
@@ -245,4 +245,5 @@ async def _refuse(send: Send, error: ProtocolError, extra: Headers) -> None:
     fields = list(extra)
     if isinstance(error, Refused | Unauthenticated):
         fields += [(name.encode(), value.encode()) for name, value in error.headers]
+    fields += retry_after(error)
     await respond(send, error.status, messages.error_message(error.request_id, error), fields)

@@ -7,7 +7,6 @@ What may not: sessions, anything that outlives the request.
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Mapping
 
@@ -20,7 +19,6 @@ from trunkline.errors import (
     InternalError,
     Interrupted,
     InvalidRequest,
-    Overloaded,
     ProtocolError,
     http_status,
 )
@@ -37,7 +35,7 @@ from trunkline.protocol.messages import (
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import PERIOD
 from trunkline.runtime.listen import Subscription
-from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, respond
+from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, respond, retry_after
 from trunkline.transports.stateless import context_of, listen
 
 logger = logging.getLogger("trunkline.transports")
@@ -86,9 +84,8 @@ class HTTPExchange:
         await self._send({"type": "http.response.body", "body": sse.encode(message), "more_body": True})
 
     def refusal(self, id: Id, error: ProtocolError) -> tuple[int, bytes]:
-        """Status and message of an error, and when the same request may succeed (RFC 9110, 10.2.3)."""
-        if isinstance(error, Overloaded) and error.retry_after is not None:
-            self._extra = [*self._extra, (b"retry-after", b"%d" % math.ceil(error.retry_after))]
+        """Status and message of an error, and when the same request may succeed."""
+        self._extra = [*self._extra, *retry_after(error)]
         return http_status(error), error_message(id, error)
 
     def stopped(self) -> bool:

@@ -79,13 +79,15 @@ class Stored:
         from trunkline.storage.storage import open_storage
 
         async with AsyncExitStack() as life:
+            # The last to go: until the storage is closed, messages are handed over and answered.
+            life.callback(self._peers.detach)
             storage = await life.enter_async_context(
                 open_storage(self._url, replica=self._peers.name, timing=self._timing)
             )
             self.storage = storage
             self._sessions.records = storage.records("session", idle=_IDLE)
             self._events.storage = self._notes.storage = storage
-            life.callback(self._peers.attach(storage))
+            self._peers.attach(storage)
             self._life = life.pop_all()
 
     async def stop(self) -> None:
@@ -192,18 +194,20 @@ class _Peers:
         self._leave: dict[int, Callable[[], None]] = {}
         self._ids = itertools.count()
 
-    def attach(self, storage: "Storage") -> Callable[[], None]:
+    def attach(self, storage: "Storage") -> None:
         """Begin with what was asked for before."""
         self._storage = storage
         for id, begin in self._listeners.items():
             self._leave[id] = begin(storage)
-        return self._detach
 
     async def alive(self, name: str) -> bool:
         return name == self.name or await _there(self._storage).replicas.alive(name)
 
     async def send(self, name: str, topic: str, message: bytes) -> bool:
         return name != self.name and await _there(self._storage).replicas.send(name, topic, message)
+
+    async def recall(self, name: str, topic: str, message: bytes) -> bool:
+        return await _there(self._storage).replicas.recall(name, topic, message)
 
     def broadcast(self, topic: str, message: bytes) -> None:
         _there(self._storage).replicas.broadcast(topic, message)
@@ -238,6 +242,7 @@ class _Peers:
 
         return leave
 
-    def _detach(self) -> None:
+    def detach(self) -> None:
+        """The storage is closed; what was asked for is begun again with the next one."""
         self._storage = None
         self._leave.clear()
