@@ -34,6 +34,7 @@ class WireClient:
         heard: notifications that came with answers.
         asked: what it was asked.
         told: notifications that came on its standing stream.
+        last: the id of its latest request.
     """
 
     def __init__(self, url, revision=MODERN, *, capabilities=None, answers=None, log=None):
@@ -46,6 +47,7 @@ class WireClient:
         self.heard = []
         self.asked = []
         self.told: asyncio.Queue[dict] = asyncio.Queue()
+        self.last = 0
         self._ids = itertools.count(1)
         self._session = {}
         self._standing = None
@@ -87,7 +89,7 @@ class WireClient:
 
     async def once(self, method, params=None, headers=None):
         """One request and its result, whatever its type."""
-        id = next(self._ids)
+        self.last = id = next(self._ids)
         message = {"jsonrpc": "2.0", "id": id, "method": method, "params": self._stamped(params or {})}
         answer = None
         async for one in self._post(message, headers):

@@ -73,6 +73,9 @@ class App:
         self.sessions = []
         self.listeners = {}
 
+    async def live(self):
+        """What it does by itself."""
+
     def session(self):
         one = Session()
         self.sessions.append(one)
@@ -212,6 +215,12 @@ async def stdio(app):
 def run(make: Callable[[str], App], argv) -> None:
     """Put an app on the wire the arguments name."""
     wire, port = argv[1], int(argv[2]) if len(argv) > 2 else 0
+
+    async def live(app: App, serving: Awaitable[None]) -> None:
+        living = asyncio.create_task(app.live())
+        await serving
+        living.cancel()
+
     app = make(wire)
     if wire.endswith("stdio"):
         serving: Awaitable[None] = stdio(app)
@@ -220,4 +229,4 @@ def run(make: Callable[[str], App], argv) -> None:
 
         serving = web.serve(app, port)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serving)
+        asyncio.run(live(app, serving))
