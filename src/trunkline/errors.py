@@ -390,7 +390,17 @@ class InvalidAnswer(TransportError):
 
 
 class MessageTooLong(TransportError):
-    """An incoming message above the limit was dropped; the connection lives on."""
+    """An incoming message above the limit was dropped; the connection lives on.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        head, tail: how the message began and ended, in bytes.
+    """
+
+    def __init__(self, message: str = "", head: bytes = b"", tail: bytes = b"") -> None:
+        super().__init__(message)
+        self.head = head
+        self.tail = tail
 
 
 class ConfigError(TrunklineError):

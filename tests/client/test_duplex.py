@@ -7,7 +7,7 @@ import pytest
 from tests.client.raw import GREETING, Message, Scripted, answer
 from trunkline.client.duplex import DuplexChannel
 from trunkline.client.modern import ModernPeer
-from trunkline.errors import RequestTimeout, TransportError
+from trunkline.errors import InvalidAnswer, MessageTooLong, RequestTimeout, TransportError
 
 
 async def connected(link: Scripted, **options: object) -> ModernPeer:
@@ -48,6 +48,56 @@ async def test_garbage_is_counted_and_told_but_never_fatal() -> None:
     assert garbage == [line for line in lines if line]
     assert isinstance(peer.channel, DuplexChannel)
     assert peer.channel.garbage == len(garbage)
+    await peer.close()
+
+
+class Narrow(Scripted):
+    """A link on which messages of more than 1,000 bytes are dropped."""
+
+    async def receive(self) -> bytes | None:
+        raw = await super().receive()
+        if raw is not None and len(raw) > 1000:
+            raise MessageTooLong(f"a line of {len(raw)} bytes", raw[:256], raw[-256:])
+        return raw
+
+
+LONG = "x" * 2000
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"jsonrpc":"2.0","id":%d,"result":{"a":"' + LONG + '"}}',
+        '{ "id" : "%d", "jsonrpc": "2.0", "result" : [' + LONG + '"]}',
+        '{"result":{"a":"' + LONG + '"},"jsonrpc":"2.0","id":%d}',
+        '{"jsonrpc":"2.0","error":{"a":"' + LONG + '"} , "id": %d }\r',
+    ],
+)
+async def test_an_answer_that_is_too_long_is_told_to_the_request_it_was_for(written: str) -> None:
+    def reply(message: Message) -> list[Message | bytes | None]:
+        if message["method"] == "tools/call":
+            return [(written % message["id"]).encode()]
+        return [answer(message, {"ok": True})]
+
+    peer = await connected(Narrow(reply))
+    with pytest.raises(InvalidAnswer, match=r"a line of 2\d\d\d bytes"):
+        await peer.request("tools/call", {"name": "long"})
+    assert await peer.request("tools/list", {}) == {"ok": True}
+    await peer.close()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"jsonrpc":"2.0","id":%d,"method":"x","params":{"a":"' + LONG + '"}}',
+        '{"jsonrpc":"2.0","id":999,"result":{"a":"' + LONG + '","b":{"id":%d}}}',
+        '{"result":{"a":"' + LONG + '","b":[1],"id":%d}}',
+        "id: %d " + LONG,
+    ],
+)
+async def test_what_is_too_long_and_no_answer_is_left_out(written: str) -> None:
+    peer = await connected(Narrow(lambda message: [(written % message["id"]).encode(), answer(message, {"ok": True})]))
+    assert await peer.request("tools/call", {"name": "long"}) == {"ok": True}
     await peer.close()
 
 

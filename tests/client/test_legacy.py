@@ -163,8 +163,9 @@ async def test_a_session_lost_with_status_400_is_understood() -> None:
 async def test_a_server_that_loses_every_session_does_not_make_us_spin() -> None:
     server = Http(lambda server, request, message: web.Response(status=404))
     async with Met(server) as peer:
-        with pytest.raises(TransportError):
+        with pytest.raises(TransportError, match="lost one session after the other") as failure:
             await peer.request("tools/list", {})
+        assert not failure.value.delivered
     assert server.methods().count("initialize") == 2
 
 

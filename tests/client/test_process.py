@@ -16,7 +16,7 @@ import uvloop
 
 from trunkline.client.environment import child_environment
 from trunkline.client.keeping import own_keeping
-from trunkline.client.lines import LineSplitter, Tail
+from trunkline.client.lines import Dropped, LineSplitter, Tail
 from trunkline.client.process import ChildProcess
 from trunkline.errors import MessageTooLong, TransportError
 
@@ -500,10 +500,21 @@ async def test_orphans_handed_to_us_as_process_1_of_a_container_are_reaped(tmp_p
 def test_lines_do_not_depend_on_how_the_bytes_arrive(size: int) -> None:
     data = b"one\n\n12345678\n123456789\ntwo\r\nrest"
     splitter = LineSplitter(8)
-    lines: list[bytes | int] = []
+    lines: list[bytes | Dropped] = []
     for start in range(0, len(data), size):
         lines += splitter.feed(data[start : start + size])
-    assert lines + splitter.finish() == [b"one", b"", b"12345678", 9, b"two\r", b"rest"]
+    dropped = Dropped(9, b"123456789", b"123456789")
+    assert lines + splitter.finish() == [b"one", b"", b"12345678", dropped, b"two\r", b"rest"]
+
+
+@pytest.mark.parametrize("size", [1, 100, 300, 10_000])
+def test_of_a_line_that_is_too_long_both_ends_are_kept(size: int) -> None:
+    line = b"".join(b"%d," % n for n in range(1000))
+    splitter = LineSplitter(500)
+    lines: list[bytes | Dropped] = []
+    for start in range(0, len(line), size):
+        lines += splitter.feed(line[start : start + size])
+    assert lines + splitter.feed(b"\n{}\n") == [Dropped(len(line), line[:256], line[-256:]), b"{}"]
 
 
 def test_a_tail_is_bounded_in_lines_and_characters() -> None:

@@ -245,6 +245,16 @@ async def test_held_calls_are_bounded_for_each_caller_and_in_all():
         await bob.once("tools/call", params("greet"))
 
 
+@pytest.mark.parametrize("limits", [{"held": 2}, {"held_each": 2}])
+async def test_calls_that_were_answered_count_for_nothing(limits):
+    async with behind(asker(), **limits) as (federation, engine):
+        caller = Caller(engine, principal=ALICE, capabilities=ABLE, answers=ANSWERS)
+        for _ in range(4):
+            assert (await caller.call("up__greet"))["content"][0]["text"] == "Hello Ada"
+        # The last results can be fetched again all the same, as many as may be held.
+        assert len(federation._upstreams["up"]._holding._held) == 2
+
+
 async def test_a_client_that_cannot_answer_is_not_asked():
     async with behind(asker()) as (_, engine):
         with pytest.raises(RemoteError, match="not declared"):

@@ -91,7 +91,10 @@ class Link(Protocol):
         """Send one message. Raises `TransportError`."""
 
     async def receive(self) -> bytes | None:
-        """The next message, or None when the stream has ended."""
+        """The next message, or None when the stream has ended.
+
+        Raises `MessageTooLong` for one that was dropped; the stream goes on. Raises `TransportError` at a break.
+        """
 
     async def close(self) -> None:
         """End the stream. Never raises."""

@@ -8,16 +8,23 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterator
 
 from trunkline.client.channel import Body, Call, Headers, Link, unpack
 from trunkline.client.patience import Pulse
-from trunkline.errors import InvalidAnswer, ParseError, TransportError
+from trunkline.errors import InvalidAnswer, MessageTooLong, ParseError, TransportError
 from trunkline.protocol.messages import SUBSCRIPTION_KEY
 
 _log = logging.getLogger("trunkline.client")
 _QUEUED = 1000
 """Notifications that may wait for one slow caller."""
+
+_MEMBER = rb'\s*"(?:jsonrpc|id)"\s*:\s*"?[\w.-]*"?\s*'
+_ANSWER_HEAD = re.compile(rb"\s*\{(?:" + _MEMBER + rb',)*\s*"(?:result|error)"\s*:')
+_ANSWER_TAIL = re.compile(rb"[\]}]\s*(?:," + _MEMBER + rb")*\}\s*$")
+_ID = re.compile(rb'"id"\s*:\s*"?(\d{1,18})"?\s*[,}]')
+"""A response whose result was too long to be kept: its other members stand before the result or behind it."""
 
 
 class DuplexChannel:
@@ -75,6 +82,8 @@ class DuplexChannel:
             await self._link.send(call.body)
             while True:
                 item = await queue.get()
+                if isinstance(item, InvalidAnswer):
+                    raise item
                 if isinstance(item, TransportError):
                     raise TransportError(item.message) from item
                 if "method" not in item:
@@ -101,12 +110,30 @@ class DuplexChannel:
     async def _read(self) -> None:
         reason = TransportError(f"{self.name} ended the connection")
         try:
-            while (raw := await self._link.receive()) is not None:
-                self._receive(raw)
+            while await self._next():
+                pass
         except TransportError as error:
             reason = error
         finally:
             self._end(reason)
+
+    async def _next(self) -> bool:
+        """Take one message in; False at the end of the stream."""
+        try:
+            raw = await self._link.receive()
+        except MessageTooLong as error:
+            self._dropped(error)
+            return True
+        if raw is not None:
+            self._receive(raw)
+        return raw is not None
+
+    def _dropped(self, error: MessageTooLong) -> None:
+        """Tell the request whose answer it was; without that it would wait for ever."""
+        _log.warning("%s: %s", self.name, error.message)
+        queue = self._pending.get(_answered(error.head, error.tail))
+        if queue is not None:
+            queue.put_nowait(InvalidAnswer(error.message))
 
     def _receive(self, raw: bytes) -> None:
         self.pulse.beat()
@@ -166,6 +193,13 @@ class DuplexChannel:
                 callback(reason)
         for queue in self._pending.values():
             queue.put_nowait(reason)
+
+
+def _answered(head: bytes, tail: bytes) -> int:
+    """The id in what is left of a response, -1 where it is none."""
+    begin, end = _ANSWER_HEAD.match(head), _ANSWER_TAIL.search(tail)
+    found = begin and (_ID.search(begin[0]) or (end and _ID.search(end[0])))
+    return int(found[1]) if found else -1
 
 
 def _integer(value: object) -> int:

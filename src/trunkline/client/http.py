@@ -325,5 +325,7 @@ def reason(error: BaseException) -> str:
         return "the address is not a URL"
     if isinstance(error, aiohttp.ClientResponseError):
         return f"the answer is not HTTP ({error.message.partition(':')[0]})"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer ended too early"
     text = str(getattr(error, "os_error", None) or error)
     return text or type(error).__name__

@@ -17,7 +17,7 @@ from trunkline.client.handover import Handed, Handover
 from trunkline.client.http import HttpChannel
 from trunkline.client.patience import Patience
 from trunkline.client.peer import MAXIMUM, TIMEOUT, BasePeer, Greeting, Inbox, Notification, unwrap
-from trunkline.errors import HttpFailure, InvalidAnswer, ProtocolError, TransportError
+from trunkline.errors import HttpFailure, InvalidAnswer, ProtocolError, RemoteError, TransportError
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, VERSION_KEY
 from trunkline.protocol.revisions import LATEST_LEGACY, REVISIONS, Era
 
@@ -149,18 +149,19 @@ class LegacyPeer(BasePeer):
             try:
                 message = await self.perform(call, timeout, maximum)
             except HttpFailure as failure:
-                if last or session is None or failure.status != 404:
+                if session is None or failure.status != 404:
                     raise
-                await self._renew(session)
-                continue
-            if not last and session is not None and _session_lost(call, message):
-                await self._renew(session)
-                continue
-            return unwrap(message, call, self.name)
+            else:
+                if session is None or not _session_lost(call, message) or (last and call.status != 404):
+                    return unwrap(message, call, self.name)
+            if last:
+                raise TransportError(f"{self.name} lost one session after the other", delivered=False)
+            await self._renew(session)
         raise AssertionError("unreachable")
 
     async def exchange(self, call: Call) -> Body:
         """Send a request; while its stream breaks and can be resumed, resume it."""
+        session = self._session
         try:
             return await self.channel.exchange(call)
         except InvalidAnswer:
@@ -168,7 +169,7 @@ class LegacyPeer(BasePeer):
         except TransportError:
             if self._http is None or call.last_event_id is None or call.status >= 300:
                 raise
-        return await self._resumed(self._http, call)
+        return await self._resumed(self._http, call, session)
 
     async def listen(self, notifications: Mapping[str, object]) -> AsyncGenerator[Notification, None]:
         """See `Peer.listen`: emulated with list_changed notifications and `resources/subscribe`."""
@@ -307,20 +308,25 @@ class LegacyPeer(BasePeer):
                 call = self.call(method, params)
                 await self.perform(call, TIMEOUT, MAXIMUM)
 
-    async def _resumed(self, http: HttpChannel, call: Call) -> Body:
+    async def _resumed(self, http: HttpChannel, call: Call, session: str | None) -> Body:
         """Reconnect with the last event id, waiting as the server said (Sending Messages, item 6)."""
+        what = f"{self.name}: the stream of {call.method} broke and could not be resumed; it may have run"
         failures = 0
         while True:
             await asyncio.sleep(min(call.retry if call.retry is not None else _RETRY_MS, _MAX_RETRY_MS) / 1000)
             before = call.last_event_id
+            if self._session != session:
+                raise TransportError(f"{what} (its session is gone)")
             try:
                 return await http.resume(call, self._headers("", {}))
-            except (HttpFailure, InvalidAnswer):
+            except InvalidAnswer:
                 raise
+            except HttpFailure as failure:
+                # Also a 404: in a new session the request would run a second time.
+                raise TransportError(f"{what} ({failure.status})") from failure
             except TransportError as error:
                 failures = failures + 1 if call.last_event_id == before else 0
                 if failures == _RESUMPTIONS:
-                    what = f"{self.name}: the stream of {call.method} broke and could not be resumed; it may have run"
                     raise TransportError(what) from error
 
     async def _ensure_stream(self) -> None:
@@ -339,10 +345,11 @@ class LegacyPeer(BasePeer):
 
     async def _keep_stream(self, http: HttpChannel, opened: Callable[[], None]) -> None:
         call = self.call("", {})
-        failures, first = 0, True
+        failures, first, renewed = 0, True, False
 
         def reopened() -> None:
-            nonlocal first
+            nonlocal first, renewed
+            renewed = False
             if not first and call.last_event_id is None:
                 self._cut(TransportError(f"{self.name}: notifications may have been lost; listen again"))
             first = False
@@ -357,8 +364,11 @@ class LegacyPeer(BasePeer):
                 await http.stream(self._headers("", {}), call, reopened)
             except HttpFailure as failure:
                 if failure.status == 404 and session is not None:
-                    with contextlib.suppress(TransportError):
+                    with contextlib.suppress(TransportError, RemoteError):
                         await self._renew(session)
+                        if not renewed:
+                            renewed = True
+                            continue  # there is no reason to wait for the stream of the new session
                 elif failure.status < 500:
                     return  # 405: the server offers no such stream
             except TransportError as error:

@@ -7,12 +7,25 @@ What may not: pipes, processes, decoding of messages.
 
 import re
 from collections import deque
+from typing import NamedTuple
 
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+_ENDS = 256
+"""Bytes kept of either end of a line that is dropped."""
+
+
+class Dropped(NamedTuple):
+    """A line that was too long: how many bytes it had, and its ends."""
+
+    size: int
+    head: bytes
+    tail: bytes
+
+
 class LineSplitter:
-    """Cuts a byte stream at newlines; a line above `limit` bytes is dropped up to its newline and counted.
+    """Cuts a byte stream at newlines; of a line above `limit` bytes the two ends are kept and the rest is dropped.
 
     Parameters:
         limit: the longest line handed out, in bytes, without its newline.
@@ -22,10 +35,11 @@ class LineSplitter:
         self._limit = limit
         self._rest = bytearray()
         self._dropped = 0
+        self._head = b""
 
-    def feed(self, data: bytes) -> list[bytes | int]:
-        """The lines completed by `data`; an integer stands for a line of that many bytes that was dropped."""
-        done: list[bytes | int] = []
+    def feed(self, data: bytes) -> list[bytes | Dropped]:
+        """The lines completed by `data`."""
+        done: list[bytes | Dropped] = []
         begin = 0
         while (end := data.find(b"\n", begin)) >= 0:
             done.append(self._complete(data[begin:end]))
@@ -33,23 +47,28 @@ class LineSplitter:
         self._keep(data[begin:] if begin else data)
         return done
 
-    def finish(self) -> list[bytes | int]:
+    def finish(self) -> list[bytes | Dropped]:
         """What stands after the last newline, at the end of the stream."""
         return [self._complete(b"")] if self._rest or self._dropped else []
 
-    def _complete(self, data: bytes) -> bytes | int:
+    def _complete(self, data: bytes) -> bytes | Dropped:
         if not self._rest and not self._dropped and len(data) <= self._limit:
             return data
         self._keep(data)
-        line: bytes | int = self._dropped or bytes(self._rest)
+        rest = bytes(self._rest)
+        line = Dropped(self._dropped, self._head, rest) if self._dropped else rest
         self._rest = bytearray()
         self._dropped = 0
         return line
 
     def _keep(self, data: bytes) -> None:
-        if self._dropped or len(self._rest) + len(data) > self._limit:
-            self._dropped += len(self._rest) + len(data)
-            self._rest = bytearray()
+        if self._dropped:
+            self._dropped += len(data)
+            self._rest = (self._rest + data[-_ENDS:])[-_ENDS:]
+        elif len(self._rest) + len(data) > self._limit:
+            self._dropped = len(self._rest) + len(data)
+            self._head = bytes(self._rest[:_ENDS] + data[:_ENDS])[:_ENDS]
+            self._rest = (self._rest[-_ENDS:] + data[-_ENDS:])[-_ENDS:]
         else:
             self._rest += data
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from trunkline.client.lines import LineSplitter, Tail
+from trunkline.client.lines import Dropped, LineSplitter, Tail
 
 UNREAD_HIGH = 4 * 1024 * 1024
 """Bytes of lines nobody has read yet above which the child is left waiting."""
@@ -71,20 +71,20 @@ class LineReader(asyncio.Protocol):
     """Reads lines from a child's stdout, for one reader.
 
     Parameters:
-        limit: longest line, in bytes; what is longer is dropped and handed out as its length.
+        limit: longest line, in bytes; of what is longer the ends are handed out.
     """
 
     def __init__(self, limit: int) -> None:
         self.ended = False
         self._splitter = LineSplitter(limit)
-        self._lines: deque[bytes | int] = deque()
+        self._lines: deque[bytes | Dropped] = deque()
         self._unread = 0
         self._paused = False
         self._transport: asyncio.ReadTransport | None = None
         self._readable: asyncio.Future[None] | None = None
 
-    async def read(self) -> bytes | int | None:
-        """The next line, the length of a dropped one, or None at the end."""
+    async def read(self) -> bytes | Dropped | None:
+        """The next line, or what is left of a dropped one, or None at the end."""
         while not self._lines:
             if self.ended:
                 return None
@@ -128,7 +128,7 @@ class LineReader(asyncio.Protocol):
             waiting.set_result(None)
 
 
-def _weight(line: bytes | int) -> int:
+def _weight(line: bytes | Dropped) -> int:
     return _LINE_OVERHEAD + (len(line) if isinstance(line, bytes) else 0)
 
 
@@ -161,9 +161,9 @@ class StderrReader(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._hear(self._splitter.finish())
 
-    def _hear(self, lines: Iterable[bytes | int]) -> None:
+    def _hear(self, lines: Iterable[bytes | Dropped]) -> None:
         for line in lines:
-            text = f"(a line of {line} bytes)" if isinstance(line, int) else line.decode(errors="replace")
+            text = f"(a line of {line.size} bytes)" if isinstance(line, Dropped) else line.decode(errors="replace")
             for secret in self._masked:
                 text = text.replace(secret, "***")
             kept = self.tail.add(text)

@@ -23,7 +23,7 @@ from typing import Self
 from trunkline.client import keeper
 from trunkline.client.environment import child_environment
 from trunkline.client.keeping import own_keeping
-from trunkline.client.lines import Tail
+from trunkline.client.lines import Dropped, Tail
 from trunkline.client.pipes import LineReader, LineWriter, StderrReader
 from trunkline.errors import MessageTooLong, TransportError
 
@@ -220,8 +220,9 @@ class ChildProcess:
             MessageTooLong: a line above the limit was dropped; the next call reads on behind it.
         """
         line = await self._stdout.read()
-        if isinstance(line, int):
-            raise MessageTooLong(f"{self.command} wrote a line of {line} bytes; at most {self._limit} are accepted")
+        if isinstance(line, Dropped):
+            what = f"{self.command} wrote a line of {line.size} bytes; at most {self._limit} are accepted"
+            raise MessageTooLong(what, line.head, line.tail)
         if line is None:
             await self._exit_within(_LAST_WORDS_SECONDS)  # so that `reason` can tell how it ended
         return line

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trunkline.client.process import ChildProcess
-from trunkline.errors import MessageTooLong, TransportError
+from trunkline.errors import TransportError
 
 
 class StdioLink:
@@ -30,7 +30,6 @@ class StdioLink:
         on_stderr: Callable[[str], None] | None = None,
     ) -> None:
         self.process: ChildProcess | None = None
-        self.oversized = 0
         self._command = command
         self._args = args
         self._env = env
@@ -48,17 +47,15 @@ class StdioLink:
         await self._child().send_line(message)
 
     async def receive(self) -> bytes | None:
-        """The next line of its stdout; raises `TransportError` with the reason once it has ended."""
+        """The next line of its stdout.
+
+        Raises `MessageTooLong` for a line that was dropped, `TransportError` with the reason once it has ended.
+        """
         child = self._child()
-        while True:
-            try:
-                line = await child.read_line()
-            except MessageTooLong:
-                self.oversized += 1
-                continue
-            if line is None:
-                raise TransportError(child.reason or f"{self._command} closed its output")
-            return line
+        line = await child.read_line()
+        if line is None:
+            raise TransportError(child.reason or f"{self._command} closed its output")
+        return line
 
     async def close(self) -> None:
         """End the process and all its descendants."""

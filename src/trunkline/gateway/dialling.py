@@ -12,10 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from trunkline.client.channel import Link, OnNotification, OnRequest
+from trunkline.client.duplex import DuplexChannel
 from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
 from trunkline.client.handover import Handover
 from trunkline.client.peer import Greeting, Peer
-from trunkline.errors import TransportError
+from trunkline.errors import MessageTooLong, TransportError
 from trunkline.gateway.relaying import log_line
 from trunkline.portable.model import Entry
 from trunkline.protocol.revisions import Era
@@ -176,7 +177,11 @@ class Dialler:
         headers = tuple(entry.headers.items())
         sse = True if entry.transport == "sse" else None if entry.sse_fallback else False
         peer = await meet_http(entry.url, pool, approach, headers, sse=sse)
-        return Connection(cast("Peer", peer), bound=peer.channel.duplex)
+        connection = Connection(cast("Peer", peer), bound=peer.channel.duplex)
+        if isinstance(peer.channel, DuplexChannel):
+            # The one stream of HTTP+SSE: without it nothing is heard any more.
+            peer.channel.on_end(lambda reason: connection.end(reason.message))
+        return connection
 
 
 async def _overhear(hear: Hear, method: str, params: dict[str, object]) -> None:
@@ -201,6 +206,8 @@ class _Watched:
     async def receive(self) -> bytes | None:
         try:
             message = await self._link.receive()
+        except MessageTooLong:
+            raise  # the stream goes on
         except TransportError as error:
             self._end(error.message)
             raise

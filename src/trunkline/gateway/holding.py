@@ -241,11 +241,15 @@ class Holding:
         context.replay = replay
 
     def _admit(self, owner: str) -> None:
-        for handle in [handle for handle, held in self._held.items() if held.task.done() and not held.attended]:
-            if len(self._held) < self._limits.held:
-                break
-            self._drop(handle)
+        """Make room for one more. Results that are kept in case they are asked for again are the first to go."""
         theirs = sum(held.context.principal.owner == owner for held in self._held.values())
+        for handle, held in list(self._held.items()):
+            if held.attended or not held.task.done():
+                continue
+            his = held.context.principal.owner == owner
+            if len(self._held) >= self._limits.held or (his and theirs >= self._limits.held_each):
+                self._drop(handle)
+                theirs -= his
         if len(self._held) >= self._limits.held or theirs >= self._limits.held_each:
             raise unavailable(
                 self._upstream,
