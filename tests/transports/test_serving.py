@@ -33,3 +33,26 @@ async def test_open_streams_of_both_eras_do_not_keep_it_from_stopping(
         assert await ear.rest() == []
     assert took < 5, "it waited for streams that never end"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_server_whose_place_is_taken_ends_its_connections_with_an_answer_and_stays_ready(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trunkline.transports.draining.LINGER", 1.0)
+    listener = bind(Binding(port=0))
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with aiohttp.ClientSession() as http, serving(HTTPTransport(application), listener) as server:
+        answers = await asyncio.gather(*(http.get(f"{base}/livez") for _ in range(2)))
+        assert [answer.headers.get("Connection") for answer in answers] == [None, None]
+        for answer in answers:
+            await answer.read()
+
+        server.retire()
+
+        # Each on one of the two connections that were kept: there are no new ones.
+        for _ in range(2):
+            async with http.get(f"{base}/readyz") as answer:
+                assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await http.get(f"{base}/livez")
+        await asyncio.wait_for(server.ended, 20)

@@ -197,6 +197,10 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[
         tuple[str, ...], Meta(description="Networks whose X-Forwarded-* headers count.", examples=[["10.0.0.0/8"]])
     ] = ()
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=256)],
+        Meta(description="Processes that serve the endpoint together; more than one need `keys`.", examples=[4]),
+    ] = 1
     drain_delay: Annotated[
         Annotated[float, Meta(ge=0)],
         Meta(

@@ -26,9 +26,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 logger = logging.getLogger("trunkline.calls")
 
 
-def set_up(level: str, format: LogFormat = "text", handler: logging.Handler | None = None) -> None:
-    """Send all logs to stderr, or to `handler`, from `level` on."""
+def set_up(
+    level: str, format: LogFormat = "text", handler: logging.Handler | None = None, worker: int | None = None
+) -> None:
+    """Send all logs to stderr, or to `handler`, from `level` on; a `worker` says which one it is."""
     handler = handler or logging.StreamHandler(sys.stderr)
+    if worker is not None:
+        handler.addFilter(_Numbered(worker))
     handler.setFormatter(JSONFormatter() if format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -66,6 +70,19 @@ class TextFormatter(logging.Formatter):
             f"  {fields}" if fields else ""
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _Numbered(logging.Filter):
+    """Adds the worker's number to each record."""
+
+    def __init__(self, worker: int) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, with the number."""
+        record.worker = self._worker
+        return True
 
 
 class CallLog:

@@ -8,12 +8,11 @@ What may not: how upstreams are exchanged (`gateway/`), reading (`plan.py`).
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from trunkline.assembly.gateway import Gateway
+from trunkline.assembly.hangup import on_hangup
 from trunkline.assembly.lockfile import lock_path
 from trunkline.assembly.plan import Plan, Remembered, document_faults, fill_in
 from trunkline.assembly.serving import guard_of
@@ -120,38 +119,8 @@ async def reloading(reloader: Reloader) -> AsyncIterator[None]:
     """Watch for as long as the block runs, and read again on SIGHUP."""
     task = asyncio.create_task(reloader.run(), name="trunkline-reload")
     try:
-        with _on_hangup(reloader):
+        with on_hangup(reloader.wake):
             yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _on_hangup(reloader: Reloader) -> Iterator[None]:
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    had_terminal = _has_terminal()
-
-    def hung_up() -> None:
-        if had_terminal and not _has_terminal():
-            # The terminal was closed, which is meant to end what runs in it.
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            reloader.wake()
-
-    loop.add_signal_handler(signal.SIGHUP, hung_up)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.module is None:
         parse.print_help()
         return 0
+    parsed.words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code: int = importlib.import_module(f"trunkline.cli.{parsed.module}").run(parsed)
     except KeyboardInterrupt:

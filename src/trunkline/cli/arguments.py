@@ -71,6 +71,9 @@ def _up(commands: "Commands") -> None:
     up.add_argument("--stdio", action="store_true", help="serve on stdin and stdout instead of HTTP")
     up.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8808)")
+    up.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that serve together; need --keys (default: 1)"
+    )
     up.add_argument("--path", help="path of the endpoint (default: /mcp)")
     up.add_argument("--no-prefix", action="store_true", help="leave the names of a server that is alone as they are")
     up.add_argument("--progressive", action="store_true", help="list find_tools and call_tool in place of all tools")

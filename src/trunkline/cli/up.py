@@ -15,7 +15,8 @@ from trunkline.assembly.configuration import Listen
 from trunkline.assembly.serving import Binding, Drain, bind, check_binding, guard_of, is_loopback, serving, url_of
 from trunkline.assembly.serving import run as run_loop
 from trunkline.assembly.sharing import Sharing, key_ring, shared_by
-from trunkline.assembly.target import classify, load_server
+from trunkline.assembly.target import Target, classify, load_server
+from trunkline.assembly.worker import Worker, check_keys, obeying, take_place
 from trunkline.cli import table
 from trunkline.cli.asking import ask_input
 from trunkline.errors import ConfigError
@@ -32,20 +33,48 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.stdio and arguments.tokens:
         raise ConfigError("--tokens needs HTTP: over --stdio the one caller is whoever started this; leave out one")
     target = classify(arguments.target)
+    if target.kind not in ("server", "config"):
+        raise ConfigError(
+            "`trunkline up` takes a configuration (mcp.json) or a server in Python (server.py), "
+            f"not {arguments.target!r}"
+        )
+    worker = take_place(os.environ)
+    configured = _configured(target)
+    count = 1 if worker is not None else arguments.workers or configured.workers
     console = Console(stderr=arguments.stdio)
-    live = console.is_terminal and not (arguments.no_table or arguments.stdio)
+    live = console.is_terminal and not (arguments.no_table or arguments.stdio) and count == 1 and worker is None
     level = arguments.log_level or ("warning" if live else "info")
-    logs.set_up(level, arguments.log_format, table.log_handler(console) if live else None)
-    if target.kind == "server":
-        return run_loop(lambda: _serve_server(arguments, console))
-    if target.kind == "config":
-        return run_loop(lambda: _serve_gateway(arguments, console, live))
-    raise ConfigError(
-        f"`trunkline up` takes a configuration (mcp.json) or a server in Python (server.py), not {arguments.target!r}"
+    logs.set_up(
+        level, arguments.log_format, table.log_handler(console) if live else None, worker.number if worker else None
     )
+    if count > 1:
+        return _keep_workers(arguments, target, configured, count)
+    if target.kind == "server":
+        return run_loop(lambda: _serve_server(arguments, console, worker))
+    return run_loop(lambda: _serve_gateway(arguments, console, live, worker))
 
 
-async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
+def _configured(target: Target) -> Listen:
+    """What the file says about serving, which mistakes it may have is told later."""
+    from trunkline.assembly.settings import is_native, read_settings
+
+    return read_settings(target.value).listen if target.kind == "config" and is_native(target.value) else Listen()
+
+
+def _keep_workers(arguments: argparse.Namespace, target: Target, configured: Listen, count: int) -> int:
+    from trunkline.assembly.workers import Workers
+
+    if arguments.stdio:
+        raise ConfigError("--workers needs HTTP: over --stdio one process serves the one client; leave out one")
+    listen = _listen(arguments, configured)
+    listener = bind(Binding(listen.host, listen.port))
+    # Not from the folder that happens to be the current one.
+    command = [sys.executable, "-P", "-m", "trunkline", *arguments.words]
+    drain = Drain(listen.drain_delay, listen.drain_timeout)
+    return asyncio.run(Workers(command, count, listener, drain, follows=target.kind == "config").run())
+
+
+async def _serve_server(arguments: argparse.Namespace, console: Console, worker: Worker | None) -> int:
     if arguments.pins not in (None, "off"):
         raise ConfigError("--pins is for the servers of a configuration; this is a server itself")
     server = load_server(arguments.target)
@@ -62,15 +91,16 @@ async def _serve_server(arguments: argparse.Namespace, console: Console) -> int:
     listen = _listen(arguments, Listen())
     application.authenticator = _authenticator(arguments) or application.authenticator
     application.call_timeout = arguments.call_timeout or application.call_timeout
-    async with _listening(arguments, listen, server.app) as (url, served):
-        _warn_if_open(console, listen, application)
-        console.print(f"{server.name} is up\n")
-        console.print(table.how_to_use(url, None), soft_wrap=True)
+    async with _listening(arguments, listen, server.app, worker) as (url, served):
+        if worker is None or worker.announcing:
+            _warn_if_open(console, listen, application)
+            console.print(f"{server.name} is up\n")
+            console.print(table.how_to_use(url, None), soft_wrap=True)
         await served.ended
     return 0
 
 
-async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool) -> int:
+async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool, worker: Worker | None) -> int:
     from trunkline.assembly.endpoints import EndpointPaths
     from trunkline.assembly.gateway import Gateway, read_gateway
     from trunkline.assembly.paths import ServerPaths
@@ -104,16 +134,17 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     paths = ServerPaths(gateway, guard)
     endpoints = EndpointPaths(gateway, guard, paths)
     app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=endpoints)
-    listening = _listening(arguments, listen, app)
+    listening = _listening(arguments, listen, app, worker)
     async with contextlib.aclosing(paths), contextlib.aclosing(endpoints), listening as (url, served):
         view = table.View(url, url.removesuffix(app.path), gateway.statuses, endpoints.statuses, gateway.suggestion)
         async with reloading(reloader):
-            _warn_if_open(console, listen, gateway.application)
+            if worker is None or worker.announcing:
+                _warn_if_open(console, listen, gateway.application)
             if live:
                 with table.LiveTable(console, view):
                     await served.ended
-                return 0
-            await _print_when_settled(console, view, served.ended)
+            elif worker is None or worker.announcing:
+                await _print_when_settled(console, view, served.ended)
             await served.ended
     return 0
 
@@ -137,13 +168,21 @@ async def _serve_stdio(application: "Application") -> int:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    arguments: argparse.Namespace, listen: Listen, app: "HTTPTransport"
+    arguments: argparse.Namespace, listen: Listen, app: "HTTPTransport", worker: Worker | None
 ) -> AsyncIterator[tuple[str, "HTTPServer"]]:
     binding = Binding(listen.host, listen.port, arguments.allow_remote)
     check_binding(binding, authenticated=app.application.authenticator is not None)
-    listener = bind(binding)
-    async with serving(app, listener, Drain(listen.drain_delay, listen.drain_timeout)) as server:
-        yield url_of(listener, app.path), server
+    drain = Drain(listen.drain_delay, listen.drain_timeout)
+    if worker is None:
+        listener = bind(binding)
+        async with serving(app, listener, drain) as server:
+            yield url_of(listener, app.path), server
+        return
+    check_keys(app.application.engine.keys)
+    listener = worker.socket()
+    url = url_of(listener, app.path)
+    async with serving(app, listener, drain, shared=worker.shared) as server, obeying(worker, server):
+        yield url, server
 
 
 def _listen(arguments: argparse.Namespace, configured: Listen) -> Listen:

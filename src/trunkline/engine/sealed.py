@@ -27,7 +27,7 @@ class Keys:
     """A key ring: the first key seals, every key opens, so that a rotation is noticed by no client.
 
     Parameters:
-        keys: 32-byte keys, newest first; empty makes a random one, good for one process and its life.
+        keys: 32-byte keys, newest first; empty makes a random one, good for one process and its life (`fleeting`).
 
     Raises `ConfigError` for a key of another length.
 
@@ -38,6 +38,7 @@ class Keys:
     def __init__(self, keys: list[bytes] | None = None) -> None:
         self._keys: dict[bytes, AESGCM] = {}
         self._current = b""
+        self.fleeting = not keys
         self._pending = _checked(keys or [os.urandom(32)])
 
     def replace(self, keys: list[bytes]) -> None:

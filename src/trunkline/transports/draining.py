@@ -16,8 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from trunkline.errors import ConfigError
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import GRACE
+from trunkline.transports.accepting import Acceptor
 from trunkline.transports.asgi import ASGIApp
-from trunkline.transports.serving import Drain
+from trunkline.transports.serving import Drain, Shared
 
 logger = logging.getLogger("trunkline.transports")
 
@@ -27,6 +28,9 @@ KEEP_ALIVE = 75
 A server that closes first does so now and then under a request that is on its way (RFC 9112, 9.6); most balancers and
 clients give up idle connections after 60 seconds.
 """
+
+LINGER = 5.0
+"""Seconds a server whose place another has taken keeps its connections at least: those in use end with an answer."""
 
 _CLOSE = (b"connection", b"close")
 _POLL = 0.02
@@ -38,6 +42,8 @@ class HTTPServer(uvicorn.Server):
     Parameters:
         app: what is served.
         drain: how it ends.
+        shared: other processes serve the socket too, from the beginning or already (`joined`); one that joins them
+            takes no connections before its application is ready.
 
         server = HTTPServer(app, Drain(delay=5))
         await server.begin(listener)
@@ -46,7 +52,7 @@ class HTTPServer(uvicorn.Server):
 
     ended: asyncio.Task[None]
 
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+    def __init__(self, app: ASGIApp, drain: Drain, *, shared: Shared | None = None) -> None:
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -63,6 +69,9 @@ class HTTPServer(uvicorn.Server):
         application = getattr(app, "application", None)
         self._application = application if isinstance(application, Application) else None
         self._drain = drain
+        self._shared = shared
+        self._acceptors: list[Acceptor] = []
+        self.servers = []
         self._leaving = self._hurry = False
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
@@ -89,12 +98,38 @@ class HTTPServer(uvicorn.Server):
         logger.info("stopping", extra={"delay": self._drain.delay, "timeout": self._drain.timeout})
         asyncio.get_running_loop().call_later(self._drain.delay, self._exit)
 
+    def retire(self) -> None:
+        """Stop without being missed: others serve the socket, so that balancers need not notice."""
+        self._take_no_more()
+        self._close_connections_after_answers()
+        logger.info("retiring")
+        asyncio.get_running_loop().call_later(max(self._drain.delay, LINGER), self._exit)
+
+    async def ready(self) -> bool:
+        """Wait until requests should come; False when it is told to stop before that."""
+        while self._application is not None and self._application.phase == "starting":
+            if self._leaving or self.should_exit:
+                return False
+            await asyncio.sleep(_POLL)
+        return not self._leaving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and take connections from then on; where others take them too, once it is ready."""
+        if self._shared is None or not sockets:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        self.should_exit = self.should_exit or self.lifespan.should_exit
+        if self._shared == "joined":
+            await self.ready()
+        self._acceptors = [Acceptor(one, self._protocol, self._held) for one in sockets if not self.should_exit]
+        self.started = not self.lifespan.should_exit
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, let calls finish, stop what is left, and end the application."""
         if self._application is not None:
             self._application.leave()
-        for server in self.servers:
-            server.close()
+        self._take_no_more()
         for listener in sockets or ():
             listener.close()
         for connection in list(self.server_state.connections):
@@ -104,6 +139,19 @@ class HTTPServer(uvicorn.Server):
         for task in list(self.server_state.tasks):
             task.cancel()
         await self.lifespan.shutdown()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """A connection's protocol, as uvicorn makes it."""
+        return HttpToolsProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _held(self) -> int:
+        return len(self.server_state.connections)
+
+    def _take_no_more(self) -> None:
+        for server in self.servers:
+            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
 
     def _exit(self) -> None:
         self.should_exit = True

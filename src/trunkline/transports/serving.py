@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trunkline.transports.draining import HTTPServer
 
 T = TypeVar("T")
+Shared = Literal["begun", "joined"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -88,15 +89,19 @@ def url_of(listener: socket.socket, path: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, drain: Drain | None = None) -> AsyncIterator["HTTPServer"]:
+async def serving(
+    app: ASGIApp, listener: socket.socket, drain: Drain | None = None, *, shared: Shared | None = None
+) -> AsyncIterator["HTTPServer"]:
     """Serve `app` on a bound socket while the block runs; the server's `ended` is done when a signal ended it.
+
+    A socket may be `shared` with other processes; one that has `joined` them serves once its application is ready.
 
     SIGTERM and SIGINT end it as `drain` says; a second one at once, and a third one ends the process.
     """
     # Imported here: who only wants to know where to listen needs no HTTP server.
     from trunkline.transports.draining import HTTPServer
 
-    server = HTTPServer(app, drain or Drain())
+    server = HTTPServer(app, drain or Drain(), shared=shared)
     with _on_signals(server.leave):
         try:
             await server.begin(listener)
