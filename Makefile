@@ -22,6 +22,7 @@ PEERS := $(STAMPS)/peers
 NPM := $(STAMPS)/npm
 WRK := $(STAMPS)/wrk
 CONTEXTFORGE := $(STAMPS)/contextforge
+BALANCERS := $(STAMPS)/balancers
 
 .PHONY: help up test check conformance bench soak format clean
 
@@ -31,7 +32,7 @@ help: ## show this list
 up: $(VENV) $(NODE) ## run the gateway over the sample mcp.json (MCP=path for your own)
 	@$(if $(MCP),.venv/bin/trunkline up "$(MCP)",examples/up.sh)
 
-test: $(VENV) $(NPM) $(PEERS) ## run every test
+test: $(VENV) $(NPM) $(PEERS) $(BALANCERS) ## run every test
 	@$(PY) -m pytest --durations=10 $(ARGS)
 
 check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated code
@@ -43,7 +44,7 @@ conformance: $(VENV) $(NPM) $(PEERS) ## run the official conformance suite, writ
 bench: $(VENV) $(PEERS) $(WRK) $(CONTEXTFORGE) ## measure the budgets beside the peers, write build/bench.json
 	@$(PY) -m bench.run $(ARGS)
 
-soak: $(VENV) $(NPM) $(PEERS) ## run the long, seeded forms of the tests
+soak: $(VENV) $(NPM) $(PEERS) $(BALANCERS) ## run the long, seeded forms of the tests
 	@$(PY) -m pytest -m soak --timeout=3600 --durations=10 $(ARGS)
 
 format: $(VENV) ## format the code and repair what the linter can
@@ -92,6 +93,17 @@ $(NPM): conformance/package.json conformance/package-lock.json $(NODE)
 	@mkdir -p build/node
 	@cp conformance/package.json conformance/package-lock.json build/node/
 	@npm --prefix build/node ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# nginx is unpacked, not installed: Debian would start it on port 80.
+$(BALANCERS): tests/deploy/requirements.txt | $(VENV)
+	@echo "set-up: load balancers, and the schemas of what is deployed"
+	@test -x build/balancers/bin/python || $(PYTHON) -m venv --without-pip build/balancers
+	@$(UV) pip install --quiet --python build/balancers/bin/python --requirement tests/deploy/requirements.txt
+	@rm -rf build/nginx && mkdir -p build/nginx
+	@command -v nginx >/dev/null || { cd build/nginx && apt-get update -qq && apt-get download -qq nginx && dpkg -x nginx_*.deb .; } >/dev/null 2>&1 || \
+	  { echo "nginx is needed for make test: install the package nginx" >&2; exit 1; }
+	@PATH="$$PATH:build/nginx/usr/sbin" nginx -v 2>/dev/null
 	@touch $@
 
 $(WRK): | $(VENV)

@@ -1,6 +1,7 @@
 """Clients that call without a pause and remember what went wrong, and a server whose answers say who gave them."""
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -32,6 +33,15 @@ async def wait(seconds: float, context: Context) -> str:
         await context.progress(step)
         await asyncio.sleep(0.1)
     return f"waited {seconds:g} s"
+
+
+@server.tool
+async def hold(gate: str, context: Context) -> str:
+    """Report progress, then wait until a file exists."""
+    await context.progress(1)
+    while not pathlib.Path(gate).exists():
+        await asyncio.sleep(0.02)
+    return "let go"
 
 
 @server.tool
@@ -68,9 +78,11 @@ def body(method: str, params: Mapping[str, object], id: object = 1, **meta: obje
     return json.dumps(message).encode(), headers
 
 
-def tool(name: str, arguments: Mapping[str, object] | None = None, **meta: object) -> tuple[bytes, dict[str, str]]:
-    """A modern call of a tool."""
-    return body("tools/call", {"name": name, "arguments": arguments or {}}, **meta)
+def tool(
+    name: str, arguments: Mapping[str, object] | None = None, more: Mapping[str, object] | None = None, **meta: object
+) -> tuple[bytes, dict[str, str]]:
+    """A modern call of a tool; `more` stands beside its arguments."""
+    return body("tools/call", {"name": name, "arguments": arguments or {}, **(more or {})}, **meta)
 
 
 class Load:
@@ -123,3 +135,11 @@ def write_server(folder: Path, version: str = "one") -> Path:
     fresh.write_text(SERVER.replace('VERSION = "one"', f'VERSION = "{version}"'))
     fresh.replace(path)
     return path
+
+
+def write_keys(folder: Path) -> str:
+    """A key file."""
+    path = folder / "keys.json"
+    key = {"from": "2026-11-01T12:00:00Z", "key": base64.b64encode(b"k" * 32).decode()}
+    path.write_text(json.dumps({"keys": [key]}))
+    return str(path)

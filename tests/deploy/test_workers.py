@@ -1,7 +1,6 @@
 """Several workers on one socket, as processes under load: they are exchanged, killed, stopped, and no call is lost."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
@@ -19,14 +18,12 @@ import aiohttp
 import pytest
 
 from tests.cli.test_commands import TRUNKLINE, Up
-from tests.deploy.load import Load, load, tool, write_server
+from tests.deploy.load import Load, load, tool, write_keys, write_server
 
 
 @pytest.fixture
 def keys(tmp_path: Path) -> str:
-    path = tmp_path / "keys"
-    path.write_text(base64.b64encode(b"k" * 32).decode())
-    return str(path)
+    return write_keys(tmp_path)
 
 
 @contextlib.contextmanager
@@ -145,6 +142,21 @@ async def test_a_killed_worker_is_replaced_and_the_others_go_on(tmp_path: Path, 
         answering = {int(answer.split()[1]) for answer in await both_answer(running.url)}
         assert victim not in answering
         assert len(answering & set(before)) == 1
+
+
+async def test_an_answer_to_a_question_may_come_to_another_worker(tmp_path: Path, keys: str) -> None:
+    with up("--keys", keys, str(write_server(tmp_path))) as running:
+        for _ in range(10):
+            state: dict[str, object] = {}
+            for text in ("input_required", "Hello Ann"):
+                data, headers = tool("greet", more=state)
+                async with aiohttp.request("POST", running.url, data=data, headers=headers) as response:
+                    result = (await response.json())["result"]
+                assert text in json.dumps(result)
+                if "requestState" in result:
+                    answer = {"action": "accept", "content": {"name": "Ann"}}
+                    responses = dict.fromkeys(result["inputRequests"], answer)
+                    state = {"requestState": result["requestState"], "inputResponses": responses}
 
 
 @pytest.mark.timeout(150)

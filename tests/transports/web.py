@@ -89,12 +89,12 @@ class Web:
 
 
 class Events:
-    """The events of an open stream."""
+    """The events of an open stream; balancers take the header that is meant for them."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, *, balanced: bool = False) -> None:
         assert response.status == 200, response.status
         assert response.headers["Content-Type"] == "text/event-stream"
-        assert response.headers["X-Accel-Buffering"] == "no"
+        assert balanced or response.headers["X-Accel-Buffering"] == "no"
         self.response = response
         self.last: str | None = None
         self.retry: int | None = None

@@ -70,8 +70,8 @@ def check_keys(keys: KeyRing) -> None:
     if isinstance(keys, Keys) and keys.fleeting:
         raise ConfigError(
             "More than one worker needs a sealing key that all of them have: what one gives to a client comes back to "
-            "another. Make one, `openssl rand -base64 32 > trunkline.keys`, and name that file with --keys, or as "
-            "`keys` in trunkline.yaml."
+            "another. Make a file of keys, `trunkline keys new keys.json`, and name it with --keys or as `keys` in "
+            "trunkline.yaml."
         )
 
 
