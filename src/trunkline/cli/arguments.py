@@ -71,9 +71,6 @@ def _up(commands: "Commands") -> None:
     up.add_argument("--stdio", action="store_true", help="serve on stdin and stdout instead of HTTP")
     up.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8808)")
-    up.add_argument(
-        "--workers", type=_count, metavar="N", help="processes that serve together; need --keys (default: 1)"
-    )
     up.add_argument("--path", help="path of the endpoint (default: /mcp)")
     up.add_argument("--no-prefix", action="store_true", help="leave the names of a server that is alone as they are")
     up.add_argument("--progressive", action="store_true", help="list find_tools and call_tool in place of all tools")
@@ -84,10 +81,6 @@ def _up(commands: "Commands") -> None:
     )
     up.add_argument("--allow-remote", action="store_true", help="listen beyond this machine although nobody signs in")
     up.add_argument("--tokens", metavar="FILE", help="JSON file of bearer tokens and the tools each may call")
-    up.add_argument(
-        "--storage", metavar="URL", help="database that replicas share, or memory (default: a file on this machine)"
-    )
-    up.add_argument("--keys", metavar="FILE", help="keys that seal what clients carry, the same for all replicas")
     up.add_argument("--public-url", metavar="URL", help="the URL clients use, when a proxy stands in front")
     up.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a Host header to accept; repeat"
@@ -98,16 +91,8 @@ def _up(commands: "Commands") -> None:
     up.add_argument(
         "--trusted-proxy", action="append", default=[], metavar="NETWORK", help="believe its X-Forwarded-*; repeat"
     )
+    _replicas(up)
     up.add_argument("--call-timeout", type=float, metavar="SECONDS", help="stop calls that run longer")
-    up.add_argument(
-        "--drain-delay",
-        type=_seconds,
-        metavar="SECONDS",
-        help="when stopping, still take requests for so long while /readyz says 503 (default: 0; behind a balancer 5)",
-    )
-    up.add_argument(
-        "--drain-timeout", type=_seconds, metavar="SECONDS", help="then let calls finish for so long (default: 10)"
-    )
     up.add_argument("--max-concurrent-per-caller", type=_count, metavar="N", help="calls one caller may have at once")
     up.add_argument("--max-concurrent-per-server", type=_count, metavar="N", help="calls one server may have at once")
     up.add_argument("--max-rate-per-caller", type=_rate, metavar="N", help="calls a second of one caller")
@@ -119,6 +104,26 @@ def _up(commands: "Commands") -> None:
     )
     up.add_argument("--log-format", choices=("text", "json"), default="text", help="default: %(default)s")
     up.add_argument("--no-table", action="store_true", help="print lines instead of the live table")
+
+
+def _replicas(up: argparse.ArgumentParser) -> None:
+    """Of several processes, and of the end of one."""
+    up.add_argument(
+        "--workers", type=_count, metavar="N", help="processes that serve together; need --keys (default: 1)"
+    )
+    up.add_argument(
+        "--storage", metavar="URL", help="database that replicas share, or memory (default: a file on this machine)"
+    )
+    up.add_argument("--keys", metavar="FILE", help="keys that seal what clients carry, the same for all replicas")
+    up.add_argument(
+        "--drain-delay",
+        type=_span,
+        metavar="SECONDS",
+        help="when stopping, still take requests for so long while /readyz says 503 (default: 0; behind a balancer 5)",
+    )
+    up.add_argument(
+        "--drain-timeout", type=_span, metavar="SECONDS", help="then let calls finish for so long (default: 10)"
+    )
 
 
 def _tools(commands: "Commands") -> None:
@@ -324,7 +329,7 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _seconds(text: str) -> float:
+def _span(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
