@@ -22,6 +22,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
     │   ├── ToolRefused            -31006  200   a tool is not what was pinned of it
+    │   ├── StorageUnavailable     -31007  503   the database cannot be reached; retrying later helps
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── SealError                  sealed state that is forged, foreign or expired
@@ -32,7 +33,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   └── MessageTooLong         one incoming message was dropped; the connection lives on
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31006 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31007 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -243,6 +244,25 @@ class ToolRefused(ProtocolError):
     name = "tool_refused"
 
 
+class StorageUnavailable(ProtocolError):
+    """The database cannot be reached; the same request may succeed once it is back.
+
+    What was being written may or may not have been.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        retry_after: seconds after which to try again.
+    """
+
+    code = -31007
+    status = 503
+    name = "storage_unavailable"
+
+    def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))})
+        self.retry_after = retry_after
+
+
 class RemoteError(ProtocolError):
     """A peer answered with an error; it is carried as it came."""
 
@@ -332,5 +352,6 @@ STATUS_OF_CODE: dict[int, int] = {
         Unauthenticated,
         Forbidden,
         Overloaded,
+        StorageUnavailable,
     )
 }

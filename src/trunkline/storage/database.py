@@ -1,0 +1,107 @@
+"""What the rest of the room knows of a database: work in, outcome out.
+
+What it is for: one way to run SQL on both databases, and to learn that one is out of reach.
+What may live here: the interface and the database's health. What may not: SQL, dialects.
+
+Work is a plain function over a SQLAlchemy connection. It runs in a thread, and again when its transaction has to:
+it must not have effects but its SQL.
+"""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from trunkline.errors import StorageUnavailable
+
+logger = logging.getLogger("trunkline.storage")
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds after which an operation that got no answer is given up."""
+
+
+class Health:
+    """Whether the database can be reached; while it cannot, only the heartbeat tries and everything else fails at once.
+
+    Parameters:
+        name: how the database is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.trouble: str | None = None
+        self._turned = asyncio.Event()
+
+    def check(self) -> None:
+        """Raises `StorageUnavailable` while the database is out of reach."""
+        if self.trouble is not None:
+            raise StorageUnavailable(self.trouble)
+
+    def failed(self, why: str) -> StorageUnavailable:
+        """Note that an operation could not be done; returns the error to raise."""
+        if self.trouble is None:
+            since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+            self.trouble = f"The database {self.name} is out of reach since {since}: {why}; it is tried again"
+            logger.warning("%s", self.trouble)
+            self._turn()
+        return StorageUnavailable(self.trouble)
+
+    def succeeded(self) -> None:
+        """Note that the database answers."""
+        if self.trouble is not None:
+            self.trouble = None
+            logger.warning("the database %s can be reached again", self.name)
+            self._turn()
+
+    async def turn(self, seconds: float) -> None:
+        """Wait until it turns for better or worse, at most so long."""
+        turned = self._turned
+        try:
+            async with asyncio.timeout(seconds):
+                await turned.wait()
+        except TimeoutError:
+            pass
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
+
+class Database(Protocol):
+    """A database that is open. Every operation raises `StorageUnavailable` when it is out of reach."""
+
+    health: Health
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run SELECTs, outside of a transaction."""
+
+    async def write(
+        self, work: Callable[[Connection], T], *, single: bool = False, durable: bool = True, probe: bool = False
+    ) -> T:
+        """Run work in a transaction of its own, or one it shares with other work that waits.
+
+        Parameters:
+            single: the work is one statement.
+            durable: False where a power failure may undo it.
+            probe: try even while the database is known to be out of reach.
+        """
+
+    async def watch(self, channels: tuple[str, ...], wake: Callable[[], None], alone: Callable[[], bool]) -> None:
+        """Call `wake` whenever another process may have written something, until cancelled."""
+
+    async def close(self) -> None:
+        """Let go of every connection and thread."""
+
+
+def wake(connection: Connection, *channels: str) -> None:
+    """Let those who watch a channel know, once this transaction is committed. SQLite needs no telling."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy import text
+
+        for channel in channels:
+            connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})

@@ -1,0 +1,246 @@
+"""PostgreSQL: one database, for any number of replicas.
+
+What it is for: a bounded pool that survives restarts of the server and never hangs, and the connection that is woken.
+What may live here: connections, threads, time limits. What may not: what is stored.
+"""
+
+import asyncio
+import os
+import random
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.pool import QueuePool
+
+from trunkline.errors import ConfigError, StorageUnavailable
+from trunkline.storage.database import PATIENCE, Health
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+T = TypeVar("T")
+
+POOL = 8
+"""Connections at once, and threads."""
+BELT = 1.5
+"""Seconds after which a look is taken although nobody called."""
+
+_DEFAULTS = {
+    "application_name": "trunkline",
+    "connect_timeout": "3",
+    # A server that vanished without a word is noticed in seconds, not in the two hours TCP allows.
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "6000",
+}
+_AGAIN = ("40001", "40P01")
+"""Serialization failure and deadlock: nothing was done, and the same transaction may pass the next time."""
+_TRIES = 3
+
+
+class _Job:
+    """Work, who waits for it, and the connection it is on."""
+
+    def __init__(self, work: Callable[[Connection], object], single: bool, future: asyncio.Future[object]) -> None:
+        self.work = work
+        self.single = single
+        self.future = future
+        self._connection: psycopg.Connection[object] | None = None
+        self._lock = threading.Lock()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell whoever waits; nobody may be left who does."""
+        self.future.set_exception(error)
+        self.future.exception()
+
+    @contextmanager
+    def on(self, connection: Connection) -> Iterator[None]:
+        """Use a connection; afterwards it is another's, and must not be cut any more."""
+        raw = connection.connection.driver_connection
+        with self._lock:
+            self._connection = raw if isinstance(raw, psycopg.Connection) else None
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
+
+    def cut(self) -> None:
+        """End what it waits for: to the thread it looks as if the server had left."""
+        with self._lock:
+            if self._connection is None or self._connection.closed:
+                return
+            # Not closed: the thread would wait on for what is no longer there.
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as end, suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+class PostgreSQL:
+    """A `Database` on a server.
+
+    Parameters:
+        conninfo: as libpq takes it; what it leaves out gets defaults under which nothing hangs.
+        name: how errors call it.
+    """
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        self.health = Health(name)
+        self._conninfo = complete(conninfo)
+        self._engine = engine(self._conninfo)
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="trunkline-postgresql")
+        self._busy: set[_Job] = set()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run SELECTs, each by itself."""
+        return await self._run(work, single=True, probe=False)
+
+    async def write(
+        self, work: Callable[[Connection], T], *, single: bool = False, durable: bool = True, probe: bool = False
+    ) -> T:
+        """Run work in a transaction; the server makes what is committed at once durable together."""
+        return await self._run(work, single=single, probe=probe)
+
+    async def watch(self, channels: tuple[str, ...], wake: Callable[[], None], alone: Callable[[], bool]) -> None:
+        """Listen, and look from time to time whether anybody called or not."""
+        pause = 0.0
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    for channel in channels:
+                        await connection.execute(f'LISTEN "{channel}"'.encode())
+                    pause = 0.0
+                    while True:
+                        # Listen first, then look: what was written before this was not announced to us.
+                        wake()
+                        async for _ in connection.notifies(timeout=BELT, stop_after=1):
+                            pass
+            except (psycopg.Error, OSError):
+                # How the database is, the heartbeat finds out.
+                pause = min(max(2 * pause, 0.1), BELT)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads replicas, hides nothing
+
+    async def close(self) -> None:
+        """Let go of every connection; an operation that hangs is cut off."""
+        for job in self._busy:
+            job.cut()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._engine.dispose)
+
+    async def _run(self, work: Callable[[Connection], T], *, single: bool, probe: bool) -> T:
+        if not probe:
+            self.health.check()
+        loop = asyncio.get_running_loop()
+        job = _Job(work, single, loop.create_future())
+        self._busy.add(job)
+        self._threads.submit(self._perform, job, loop)
+        timer = loop.call_later(PATIENCE, self._give_up, job)
+        try:
+            # Whoever asked may be cancelled; what is under way is not.
+            return cast("T", await asyncio.shield(job.future))
+        finally:
+            if job.future.done():
+                timer.cancel()
+
+    def _perform(self, job: "_Job", loop: asyncio.AbstractEventLoop) -> None:
+        outcome: object = None
+        error: BaseException | None = None
+        try:
+            outcome = self._transact(job)
+        except BaseException as caught:
+            error = caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._settle, job, outcome, error)
+
+    def _settle(self, job: "_Job", outcome: object, error: BaseException | None) -> None:
+        self._busy.discard(job)
+        if job.future.done():
+            return
+        if error is None:
+            self.health.succeeded()
+            job.future.set_result(outcome)
+        else:
+            job.fail(self._told(error))
+
+    def _transact(self, job: "_Job") -> object:
+        engine = self._single if job.single else self._engine
+        for left in reversed(range(_TRIES)):
+            if job.future.done():
+                raise StorageUnavailable
+            try:
+                with engine.connect() as connection, job.on(connection):
+                    outcome = job.work(connection)
+                    if not job.single:
+                        connection.commit()
+                    return outcome
+            except exc.DBAPIError as error:
+                if not left or getattr(error.orig, "sqlstate", None) not in _AGAIN:
+                    raise
+        raise AssertionError
+
+    def _give_up(self, job: "_Job") -> None:
+        if not job.future.done():
+            job.cut()
+            job.fail(self.health.failed(f"no answer within {PATIENCE:g} s"))
+
+    def _told(self, error: BaseException) -> BaseException:
+        if isinstance(error, exc.DBAPIError):
+            if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
+                return error
+            return self.health.failed(reason(error.orig))
+        if isinstance(error, psycopg.Error | exc.TimeoutError):
+            return self.health.failed(reason(error))
+        return error
+
+
+def complete(conninfo: str) -> str:
+    """A connection string with our defaults where it says nothing. Raises `ConfigError` for one libpq cannot read."""
+    try:
+        given = conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        # libpq's own text would show the string, and a password with it.
+        raise ConfigError("The database URL is not a URI that PostgreSQL's libpq can read") from None
+    return make_conninfo("", **{**_DEFAULTS, **given})
+
+
+def engine(conninfo: str) -> Engine:
+    """A pool whose connections are looked at before use and have time limits of their own."""
+
+    def connect() -> "psycopg.Connection[tuple[object, ...]]":
+        connection = psycopg.connect(conninfo, autocommit=True)
+        connection.execute("SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'")
+        connection.autocommit = False
+        return connection
+
+    made = create_engine(
+        "postgresql+psycopg://", creator=connect, poolclass=QueuePool, pool_size=POOL, max_overflow=0,
+        hide_parameters=True, pool_timeout=PATIENCE,
+    )  # fmt: skip
+    event.listen(made, "checkout", _look)
+    return made
+
+
+def reason(error: BaseException | None) -> str:
+    """The first line of what PostgreSQL says, which names no value."""
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+
+
+def _look(raw: "DBAPIConnection", entry: "ConnectionPoolEntry", proxy: "PoolProxiedConnection") -> None:
+    """Refuse an idle connection that has something to read: the server said goodbye while nobody listened."""
+    connection = entry.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        return
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise exc.DisconnectionError

@@ -1,0 +1,120 @@
+"""The two ways a message goes from replica to replica, as SQL: broadcasts to all others, mail to one.
+
+What it is for: every message is a row; who listens is only woken.
+What may live here: statements. What may not: queues, tasks, handlers.
+"""
+
+import msgspec
+from sqlalchemy import Connection, func, select, text
+
+from trunkline.storage.database import wake
+from trunkline.storage.tables import broadcasts, clock, insert, mail, replicas
+
+CHANNEL = "trunkline"
+"""Where broadcasts are announced; mail is announced on the recipient's own channel."""
+
+GAP = "trunkline.gap"
+"""The topic that tells the others that broadcasts of this replica were lost."""
+
+_MOST = 1000
+_ORDER = 0x7472756E6B
+"""The advisory lock under which broadcasts are written."""
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A message to one replica. Numbers of a sender only grow."""
+
+    recipient: str
+    number: int
+    topic: str
+    message: bytes
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What was read: broadcasts after the last one read, mail, and when by the database's clock."""
+
+    broadcasts: list[tuple[int, str, str, bytes]]
+    mail: list[tuple[int, str, int, str, bytes]]
+    now: float
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be more."""
+        return len(self.broadcasts) == _MOST or len(self.mail) == _MOST
+
+
+def channel_of(replica: str) -> str:
+    """Where mail to a replica is announced."""
+    return f"{CHANNEL}_{replica}"
+
+
+def broadcast(connection: Connection, sender: str, messages: list[tuple[str, bytes]]) -> None:
+    """Write broadcasts and wake everyone."""
+    if connection.dialect.name == "postgresql":
+        # Numbers are given out before a commit makes them visible. Without the lock, one with a smaller number could
+        # appear after a reader has read past it, and be missed. The lock is released only after the commit is visible
+        # and taken before the next number is given out, so that rows appear in the order of their numbers.
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ORDER})"))
+    rows = [{"sender": sender, "topic": topic, "message": message} for topic, message in messages]
+    connection.execute(broadcasts.insert().values(sent=clock()), rows)
+    wake(connection, CHANNEL)
+
+
+def post(connection: Connection, sender: str, letters: list[Letter], lease: float) -> set[str]:
+    """Write mail to those who are alive, wake them, and tell who they are."""
+    wanted = {letter.recipient for letter in letters}
+    living = select(replicas.c.name).where(replicas.c.name.in_(wanted), replicas.c.beat > clock() - lease)
+    alive = set(connection.execute(living).scalars())
+    rows = [
+        {
+            "recipient": one.recipient,
+            "sender": sender,
+            "number": one.number,
+            "topic": one.topic,
+            "message": one.message,
+        }
+        for one in letters
+        if one.recipient in alive
+    ]
+    if rows:
+        # They may be there already, from a transaction whose end nobody saw.
+        connection.execute(insert(connection, mail).on_conflict_do_nothing(), rows)
+        wake(connection, *map(channel_of, sorted(alive)))
+    return alive
+
+
+def read(connection: Connection, replica: str, last: int) -> Delivery:
+    """What is there for a replica."""
+    news = (
+        select(broadcasts.c.id, broadcasts.c.sender, broadcasts.c.topic, broadcasts.c.message)
+        .where(broadcasts.c.id > last)
+        .order_by(broadcasts.c.id)
+        .limit(_MOST)
+    )
+    letters = (
+        select(mail.c.id, mail.c.sender, mail.c.number, mail.c.topic, mail.c.message)
+        .where(mail.c.recipient == replica)
+        .order_by(mail.c.id)
+        .limit(_MOST)
+    )
+    # The time first: what is written after it is read the next time at the latest.
+    now: float = connection.execute(select(clock())).scalar_one()
+    return Delivery(
+        [(row[0], row[1], row[2], row[3]) for row in connection.execute(news)],
+        [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(letters)],
+        now,
+    )
+
+
+def newest(connection: Connection) -> int:
+    """The number of the newest broadcast that can be read; 0 when none is kept."""
+    found: int = connection.execute(select(func.coalesce(func.max(broadcasts.c.id), 0))).scalar_one()
+    return found
+
+
+def is_behind(connection: Connection, last: int) -> bool:
+    """Whether a broadcast was read that the database does not know any more: its server lost what it had committed."""
+    if connection.dialect.name != "postgresql":
+        return False
+    given: int = connection.execute(text("SELECT last_value FROM trunkline_broadcasts_id_seq")).scalar_one()
+    return given < last

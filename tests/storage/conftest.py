@@ -1,0 +1,46 @@
+"""Both databases: every test that asks for `url` runs on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.storage.postgres import Server
+from trunkline.storage.replicas import Timing
+from trunkline.storage.schema import upgrade
+
+QUICK = Timing(beat=0.2, lease=1.0, kept=600.0, orphaned=300.0, sweep=3600.0)
+"""Heartbeats for tests that wait for a death."""
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A server for all tests; none of them stops it."""
+    server = Server()
+    try:
+        server.start()
+        server.execute("CREATE DATABASE with_tables")
+        upgrade(server.url("with_tables"))
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="module")
+def spare() -> Iterator[Server]:
+    """A server that tests may stop; each leaves it running."""
+    server = Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with tables and nothing in them."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state' / 'trunkline.db'}"
+    server: Server = request.getfixturevalue("postgresql")
+    return server.url(server.new_database("with_tables"))
