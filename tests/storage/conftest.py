@@ -8,6 +8,10 @@ import pytest
 from tests.storage.postgres import Server
 from trunkline.storage.replicas import Timing
 from trunkline.storage.schema import upgrade
+from trunkline.storage.tables import metadata, schema
+
+DATABASE = "with_tables"
+"""The database that is emptied for each test."""
 
 QUICK = Timing(beat=0.2, lease=1.0, kept=600.0, orphaned=300.0, sweep=3600.0)
 """Heartbeats for tests that wait for a death."""
@@ -19,8 +23,8 @@ def postgresql() -> Iterator[Server]:
     server = Server()
     try:
         server.start()
-        server.execute("CREATE DATABASE with_tables")
-        upgrade(server.url("with_tables"))
+        server.execute(f"CREATE DATABASE {DATABASE}")
+        upgrade(server.url(DATABASE))
         yield server
     finally:
         server.destroy()
@@ -43,4 +47,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'state' / 'trunkline.db'}"
     server: Server = request.getfixturevalue("postgresql")
-    return server.url(server.new_database("with_tables"))
+    # A new database takes half a second.
+    server.execute("; ".join(f"DELETE FROM {table}" for table in metadata.tables if table != schema.name), DATABASE)
+    return server.url(DATABASE)

@@ -32,7 +32,6 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
         self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8")
 
     def url(self, database: str = "postgres") -> str:
@@ -72,13 +71,6 @@ class Server:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for one in [pid, *map(int, children)]:
             os.kill(one, signal.SIGSTOP if frozen else signal.SIGCONT)
-
-    def new_database(self, template: str = "template1") -> str:
-        """Make a database; returns its name."""
-        self._databases += 1
-        name = f"test_{self._databases}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return name
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement; returns its rows."""

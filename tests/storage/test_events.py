@@ -1,9 +1,10 @@
 """Event logs: what a client missed, from any replica, in order and without holes."""
 
 import asyncio
+import secrets
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.storage.conftest import QUICK
@@ -149,50 +150,43 @@ async def test_a_stream_of_a_dead_replica_is_lost_and_lives_again_with_it(url: s
         assert (await other.events.after("o.s", "a/0")).state == "lost"
 
 
-@settings(max_examples=15)
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.just("append"), st.integers(0, 2), st.binary(max_size=20)),
-            st.tuples(st.just("flush"), st.just(0), st.just(b"")),
-            st.tuples(st.just("take over"), st.integers(0, 2), st.just(b"")),
-        ),
-        max_size=40,
-    )
+_actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(0, 2), st.binary(max_size=20)),
+        st.tuples(st.just("flush"), st.integers(0, 2), st.just(b"")),
+        st.tuples(st.just("take over"), st.integers(0, 2), st.just(b"")),
+    ),
+    max_size=40,
 )
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_actions)
 def test_whatever_order_they_are_written_in_readers_see_every_stream_whole(
-    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, actions: list
+    url: str, actions: list[tuple[str, int, bytes]]
 ) -> None:
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('events') / 'x.db'}"
-    else:
-        server = request.getfixturevalue("postgresql")
-        url = server.url(server.new_database("with_tables"))
+    asyncio.run(write_and_read(url, f"o.{secrets.token_hex(4)}", actions))
 
-    async def check() -> None:
-        async with open_storage(url) as one, open_storage(url) as other:
-            owners = [one, one, one]
-            written: list[list[tuple[str, bytes]]] = [[], [], []]
-            for stream in range(3):
-                await one.events.begin("o.s", str(stream), b"")
-            for action, stream, data in actions:
-                owner = owners[stream]
-                if action == "append":
-                    written[stream].append((owner.events.append("o.s", str(stream), data), data))
-                elif action == "flush":
-                    await owner.events.flush()
-                else:
-                    await owner.events.flush()
-                    owners[stream] = one if owner is other else other
-                    await owners[stream].events.begin("o.s", str(stream), b"")
-            await one.events.flush()
-            await other.events.flush()
-            for stream, expected in enumerate(written):
-                assert [name for name, _ in expected] == [f"{stream}/{n}" for n in range(1, len(expected) + 1)]
-                for seen in range(len(expected) + 1):
-                    tail = await other.events.after("o.s", f"{stream}/{seen}")
-                    assert tail is not None
-                    assert tail.events == expected[seen:]
 
-    asyncio.run(check())
+async def write_and_read(url: str, session: str, actions: list[tuple[str, int, bytes]]) -> None:
+    async with open_storage(url) as one, open_storage(url) as other:
+        owners = [one, one, one]
+        written: list[list[tuple[str, bytes]]] = [[], [], []]
+        for stream in range(3):
+            await one.events.begin(session, str(stream), b"")
+        for action, stream, data in actions:
+            owner = owners[stream]
+            if action == "append":
+                written[stream].append((owner.events.append(session, str(stream), data), data))
+                continue
+            await owner.events.flush()
+            if action == "take over":
+                owners[stream] = one if owner is other else other
+                await owners[stream].events.begin(session, str(stream), b"")
+        await asyncio.gather(one.events.flush(), other.events.flush())
+        for stream, expected in enumerate(written):
+            assert [name for name, _ in expected] == [f"{stream}/{n}" for n in range(1, len(expected) + 1)]
+            for seen in {0, len(expected) // 2, len(expected)}:
+                tail = await other.events.after(session, f"{stream}/{seen}")
+                assert tail is not None
+                assert tail.events == expected[seen:]

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from trunkline.errors import StorageUnavailable
 
@@ -98,10 +98,15 @@ class Database(Protocol):
         """Let go of every connection and thread."""
 
 
+def one_at_a_time(connection: Connection, name: str) -> None:
+    """Wait until no other transaction is here; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(hashtext('trunkline ' || :name))")
+        connection.execute(lock, {"name": name})
+
+
 def wake(connection: Connection, *channels: str) -> None:
     """Let those who watch a channel know, once this transaction is committed. SQLite needs no telling."""
     if connection.dialect.name == "postgresql":
-        from sqlalchemy import text
-
         for channel in channels:
             connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})

@@ -110,6 +110,10 @@ class Exchange:
         """Be told that broadcasts may have been missed."""
         self._gap_handlers.append(handler)
 
+    def look(self) -> None:
+        """See whether anything has arrived although nobody said so."""
+        self._arrived.set()
+
     def gap(self) -> None:
         """Tell whoever listens that broadcasts may have been missed."""
         for handler in self._gap_handlers:

@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 POOL = 8
 """Connections at once, and threads."""
-BELT = 1.5
-"""Seconds after which a look is taken although nobody called."""
 
 _DEFAULTS = {
     "application_name": "trunkline",
@@ -99,7 +97,6 @@ class PostgreSQL:
         self._engine = engine(self._conninfo)
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="trunkline-postgresql")
-        self._busy: set[_Job] = set()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run SELECTs, each by itself."""
@@ -112,7 +109,7 @@ class PostgreSQL:
         return await self._run(work, single=single, probe=probe)
 
     async def watch(self, channels: tuple[str, ...], wake: Callable[[], None], alone: Callable[[], bool]) -> None:
-        """Listen, and look from time to time whether anybody called or not."""
+        """Listen."""
         pause = 0.0
         while True:
             try:
@@ -120,21 +117,18 @@ class PostgreSQL:
                     for channel in channels:
                         await connection.execute(f'LISTEN "{channel}"'.encode())
                     pause = 0.0
-                    while True:
-                        # Listen first, then look: what was written before this was not announced to us.
+                    # Listen first, then look: what was written before this was not announced to us.
+                    wake()
+                    async for _ in connection.notifies():
                         wake()
-                        async for _ in connection.notifies(timeout=BELT, stop_after=1):
-                            pass
             except (psycopg.Error, OSError):
                 # How the database is, the heartbeat finds out.
-                pause = min(max(2 * pause, 0.1), BELT)
+                pause = min(max(2 * pause, 0.1), 1.0)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads replicas, hides nothing
 
     async def close(self) -> None:
-        """Let go of every connection; an operation that hangs is cut off."""
-        for job in self._busy:
-            job.cut()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let go of every connection, once what is under way has ended or run out of time."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._engine.dispose)
 
     async def _run(self, work: Callable[[Connection], T], *, single: bool, probe: bool) -> T:
@@ -142,7 +136,6 @@ class PostgreSQL:
             self.health.check()
         loop = asyncio.get_running_loop()
         job = _Job(work, single, loop.create_future())
-        self._busy.add(job)
         self._threads.submit(self._perform, job, loop)
         timer = loop.call_later(PATIENCE, self._give_up, job)
         try:
@@ -163,7 +156,6 @@ class PostgreSQL:
             loop.call_soon_threadsafe(self._settle, job, outcome, error)
 
     def _settle(self, job: "_Job", outcome: object, error: BaseException | None) -> None:
-        self._busy.discard(job)
         if job.future.done():
             return
         if error is None:

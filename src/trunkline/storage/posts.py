@@ -7,7 +7,7 @@ What may live here: statements. What may not: queues, tasks, handlers.
 import msgspec
 from sqlalchemy import Connection, func, select, text
 
-from trunkline.storage.database import wake
+from trunkline.storage.database import one_at_a_time, wake
 from trunkline.storage.tables import broadcasts, clock, insert, mail, replicas
 
 CHANNEL = "trunkline"
@@ -17,8 +17,6 @@ GAP = "trunkline.gap"
 """The topic that tells the others that broadcasts of this replica were lost."""
 
 _MOST = 1000
-_ORDER = 0x7472756E6B
-"""The advisory lock under which broadcasts are written."""
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -50,11 +48,10 @@ def channel_of(replica: str) -> str:
 
 def broadcast(connection: Connection, sender: str, messages: list[tuple[str, bytes]]) -> None:
     """Write broadcasts and wake everyone."""
-    if connection.dialect.name == "postgresql":
-        # Numbers are given out before a commit makes them visible. Without the lock, one with a smaller number could
-        # appear after a reader has read past it, and be missed. The lock is released only after the commit is visible
-        # and taken before the next number is given out, so that rows appear in the order of their numbers.
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ORDER})"))
+    # Numbers are given out before a commit makes them visible. Without the lock, one with a smaller number could appear
+    # after a reader has read past it, and be missed. The lock is released only after the commit is visible, and taken
+    # before the next number is given out, so that rows appear in the order of their numbers.
+    one_at_a_time(connection, "broadcasts")
     rows = [{"sender": sender, "topic": topic, "message": message} for topic, message in messages]
     connection.execute(broadcasts.insert().values(sent=clock()), rows)
     wake(connection, CHANNEL)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
 from trunkline.errors import StorageUnavailable
-from trunkline.storage.database import Database
+from trunkline.storage.database import Database, one_at_a_time
 from trunkline.storage.tables import clock, insert, owner_of
 from trunkline.storage.tables import records as table
 
@@ -198,6 +198,8 @@ class Records:
         limit = self._limit
 
         def work(connection: Connection) -> None:
+            # Two that count at once would both delete what is too many.
+            one_at_a_time(connection, f"room {self._kind}")
             count = func.count()
             shares: list[tuple[str, int]] = [
                 (owner, share)

@@ -209,6 +209,7 @@ class Replicas:
         known, others = await self._database.write(work, durable=False, probe=True)
         self._others = set(others)
         self._exchange.forget_senders(self._others)
+        self._exchange.look()
         if not known:
             logger.warning("replica %s was away for so long that its mail was given up; it goes on", self.name)
             self._exchange.gap()

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from sqlalchemy import Engine, exc, text
 
 from trunkline.errors import ConfigError, StorageUnavailable
+from trunkline.storage.database import one_at_a_time
 from trunkline.storage.location import Location, locate
 from trunkline.storage.versions import CORE, Branch, Version, is_outdated, refuse_newer, versions
 
-_LOCK = 0x7472756E6C
-"""The advisory lock under which PostgreSQL's tables are changed."""
 _MIGRATION_PATIENCE = 30.0
 
 BRANCHES: Sequence[Branch] = (CORE,)
@@ -82,7 +81,7 @@ def _upgrade(engine: Engine, location: Location, branches: Sequence[Branch]) -> 
     with engine.begin() as connection:
         if location.file is None:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            one_at_a_time(connection, "migrations")
         found = versions(connection)
         for branch in branches:
             refuse_newer(found, branch, location.name)
