@@ -218,8 +218,9 @@ class Exchange:
         behind, delivery = await self._database.read(work)
         late = self._read_at is not None and delivery.now - self._read_at > self._kept * 0.9
         self._read_at = delivery.now
-        if behind or late:
+        if behind:
             self._last = 0
+        if behind or late:
             self.gap()
         for number, sender, topic, message in delivery.broadcasts:
             self._last = number

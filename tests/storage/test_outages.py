@@ -1,0 +1,184 @@
+"""PostgreSQL goes away: nothing crashes, everything says so soon, and all goes on when it is back."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+from sqlalchemy import text
+
+from tests.storage.conftest import DATABASE, QUICK, emptied
+from tests.storage.postgres import Server
+from tests.storage.test_replicas import inbox, until
+from trunkline.errors import ConfigError, StorageUnavailable
+from trunkline.storage.storage import open_storage
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_an_outage_ends_nothing(spare: Server, how: signal.Signals) -> None:
+    url = emptied(spare)
+    async with open_storage(url, timing=QUICK) as one, open_storage(url, timing=QUICK) as two:
+        store, got = one.records("session"), inbox(two)
+        await store.put("o.1", b"before")
+        await one.events.begin("o.s", "a", b"")
+        spare.stop(how)
+        one.events.append("o.s", "a", b"1")
+        one.replicas.broadcast("t", b"written later")
+
+        began = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            await store.load("o.1")
+        with pytest.raises(StorageUnavailable):
+            await one.events.flush()
+        with pytest.raises(StorageUnavailable, match="out of reach since"):
+            await one.replicas.send(two.name, "t", b"")
+        assert time.monotonic() - began < 12
+        assert one.healthy is False
+        assert one.trouble is not None and "127.0.0.1" in one.trouble
+        await asyncio.sleep(3)
+        one.events.append("o.s", "a", b"2")
+        spare.start()
+
+        await until(lambda: one.healthy and two.healthy)
+        assert one.trouble is None
+        assert await store.load("o.1") == b"before"
+        await one.events.flush()
+        assert [data for _, data in (await two.events.after("o.s", "a/0")).events] == [b"1", b"2"]
+        await until(lambda: (one.name, b"written later") in got)
+        assert await one.replicas.send(two.name, "t", b"mail")
+        await until(lambda: (one.name, b"mail") in got)
+        one.replicas.broadcast("t", b"heard at once")
+        await until(lambda: (one.name, b"heard at once") in got)
+
+
+async def test_a_server_that_does_not_answer_is_given_up(spare: Server) -> None:
+    url = emptied(spare)
+    async with open_storage(url, timing=QUICK) as one:
+        store = one.records("session")
+        await store.put("o.1", b"before")
+        spare.freeze(True)
+        try:
+            began = time.monotonic()
+            outcomes = await asyncio.gather(*(store.load("o.1") for _ in range(50)), return_exceptions=True)
+            first = time.monotonic() - began
+            with pytest.raises(StorageUnavailable):
+                await store.load("o.1")
+            second = time.monotonic() - began - first
+        finally:
+            spare.freeze(False)
+        assert {type(outcome) for outcome in outcomes} == {StorageUnavailable}
+        assert first < 12
+        assert second < 2
+        await until(lambda: one.healthy)
+        assert await store.load("o.1") == b"before"
+
+
+async def test_ended_connections_are_replaced_unnoticed(spare: Server) -> None:
+    url = emptied(spare)
+    async with open_storage(url) as one, open_storage(url) as two:
+        store, got = one.records("session"), inbox(two)
+        await store.put("o.1", b"x")
+        for _ in range(3):
+            spare.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trunkline'")
+            await asyncio.sleep(0.3)
+            assert await store.load("o.1") == b"x"
+        one.replicas.broadcast("t", b"1")
+        await until(lambda: len(got) == 1)
+
+
+async def test_a_broadcast_made_while_the_listener_was_cut_off_is_read(spare: Server) -> None:
+    url = emptied(spare)
+    async with open_storage(url) as one, open_storage(url) as two:
+        got = inbox(two)
+        for number in range(20):
+            spare.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+            one.replicas.broadcast("t", b"%d" % number)
+            await asyncio.sleep(0.02)
+        await until(lambda: len(got) == 20)
+
+
+async def test_broadcasts_that_do_not_fit_are_told_as_a_gap(spare: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = emptied(spare)
+    monkeypatch.setattr("trunkline.storage.exchange._MOST_WAITING", 10)
+    async with open_storage(url, timing=QUICK) as one, open_storage(url, timing=QUICK) as two:
+        got, told = inbox(two), []
+        two.replicas.on_gap(lambda: told.append(True))
+        spare.stop()
+        for number in range(100):
+            one.replicas.broadcast("t", b"%d" % number)
+        await asyncio.sleep(0.5)
+        spare.start()
+
+        await until(lambda: bool(told) and len(got) >= 10)
+        assert [message for _, message in got] == [b"%d" % number for number in range(10)]
+
+
+async def test_events_that_do_not_fit_leave_no_unseen_hole(spare: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = emptied(spare)
+    monkeypatch.setattr("trunkline.storage.events._WAITING_ONE", 5000)
+    async with open_storage(url, timing=QUICK) as one:
+        for stream in "ab":
+            await one.events.begin("o.s", stream, b"")
+        await one.events.begin("other.s", "c", b"")
+        one.events.append("o.s", "a", b"kept")
+        await one.events.flush()
+        spare.stop()
+        await until(lambda: not one.healthy)
+        for _ in range(8):
+            one.events.append("o.s", "a", b"x" * 1000)
+        one.events.append("o.s", "b", b"y")
+        one.events.append("other.s", "c", b"z")
+        spare.start()
+        await until(lambda: one.healthy)
+        await one.events.flush()
+
+        assert await one.events.after("o.s", "a/1") is None
+        last = (await one.events.after("o.s", "a/8")).events
+        assert last == [("a/9", b"x" * 1000)]
+        assert [data for _, data in (await one.events.after("o.s", "b/0")).events] == [b"y"]
+        assert [data for _, data in (await one.events.after("other.s", "c/0")).events] == [b"z"]
+
+
+async def test_a_replica_whose_things_were_taken_registers_anew_and_says_so(spare: Server) -> None:
+    url = emptied(spare)
+    async with open_storage(url, timing=QUICK) as one, open_storage(url, timing=QUICK) as two:
+        told: list[bool] = []
+        one.replicas.on_gap(lambda: told.append(True))
+        spare.execute(f"DELETE FROM trunkline_replicas WHERE name = '{one.name}'", DATABASE)
+
+        await until(lambda: bool(told))
+        assert await two.replicas.alive(one.name)
+
+
+async def test_an_error_of_a_statement_is_not_an_outage(spare: Server) -> None:
+    url = emptied(spare)
+    async with open_storage(url) as one:
+        with pytest.raises(Exception, match="does_not_exist"):
+            await one._database.read(lambda connection: connection.execute(text("SELECT * FROM does_not_exist")))
+        assert one.healthy
+
+
+async def test_opening_a_database_that_is_not_there_says_so(spare: Server) -> None:
+    url = spare.url("nowhere").replace("postgres@", "postgres:s3cret@")
+    with pytest.raises(StorageUnavailable, match="nowhere") as found:
+        async with open_storage(url):
+            pass
+    assert "s3cret" not in str(found.value)
+    spare.stop()
+    try:
+        with pytest.raises(StorageUnavailable, match="does it run"):
+            async with open_storage(spare.url()):
+                pass
+    finally:
+        spare.start()
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://[::1", ""]
+)
+async def test_a_url_that_names_no_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="database URL"):
+        async with open_storage(url):
+            pass
