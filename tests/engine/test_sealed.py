@@ -57,3 +57,26 @@ def test_keys_are_not_shown() -> None:
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ConfigError, match="32 bytes"):
         Keys([b"short"])
+
+
+def test_keys_are_replaced_while_running() -> None:
+    keys = Keys([OLD])
+    sealed = keys.seal("state", b"me", b"payload")
+
+    keys.replace([NEW, OLD])
+
+    assert keys.open("state", b"me", sealed) == b"payload"
+    assert Keys([NEW]).open("state", b"me", keys.seal("state", b"me", b"newer")) == b"newer"
+    keys.replace([NEW])
+    with pytest.raises(SealError):
+        keys.open("state", b"me", sealed)
+
+
+@pytest.mark.parametrize("bad", [[], [NEW, b"short"]])
+def test_keys_stay_as_they_were_when_the_others_are_no_good(bad: list[bytes]) -> None:
+    keys = Keys([OLD])
+
+    with pytest.raises(ConfigError):
+        keys.replace(bad)
+
+    assert Keys([OLD]).open("state", b"me", keys.seal("state", b"me", b"payload")) == b"payload"

@@ -16,9 +16,14 @@ _NOBODY = 65534
 
 
 class Server:
-    """A server with its own data; `start` and `stop` it as often as you like, `destroy` it at the end."""
+    """A server with its own data; `start` and `stop` it as often as you like, `destroy` it at the end.
 
-    def __init__(self) -> None:
+    Parameters:
+        fsync: whether it survives a power failure, and waits for the disk as in earnest.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self._home = Path(tempfile.mkdtemp(prefix="trunkline-postgresql-"))
         self._home.chmod(0o755)
         self._data = self._home / "data"
@@ -39,7 +44,7 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": self._fsync}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(

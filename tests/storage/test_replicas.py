@@ -15,7 +15,7 @@ from trunkline.storage.storage import Storage, open_storage
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while not true():
             await asyncio.sleep(0.01)
 
@@ -104,10 +104,11 @@ async def test_listening_ends_and_a_broken_listener_disturbs_nobody(url: str) ->
 
 
 async def test_two_living_replicas_cannot_have_one_name(url: str) -> None:
-    async with open_storage(url, replica="a", timing=QUICK):
+    async with open_storage(url, replica="a", timing=QUICK) as first:
         with pytest.raises(ConfigError, match="named a already runs"):
             async with open_storage(url, replica="a", timing=QUICK):
                 pass
+        assert await first.replicas.alive("a")
 
 
 async def test_mail_reaches_the_next_replica_of_a_name(url: str) -> None:

@@ -22,6 +22,7 @@ _EXAMPLES = """examples:
 Each command has its own --help, with examples."""
 
 _TARGET = "a URL, mcp.json, trunkline.yaml, server.py, package.module:object, or a command in quotes"
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HERE = "http://127.0.0.1:8808/mcp"
 
 
@@ -43,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     _prompt(commands)
     _pin(commands)
     _config(commands)
+    _keys(commands)
+    _db(commands)
     for name, what in (("resources", "list resources and resource templates"), ("prompts", "list prompts")):
         listing = _command(commands, name, what, "listing", f"trunkline {name} {_HERE}")
         _reach(listing)
@@ -200,6 +203,59 @@ def _config(commands: "Commands") -> None:
     action.set_defaults(what="explain")
 
 
+def _keys(commands: "Commands") -> None:
+    keys = _command(
+        commands,
+        "keys",
+        "make, show and rotate the keys that replicas seal with",
+        "keys",
+        "trunkline keys new keys.json",
+        "trunkline keys rotate keys.json",
+        "trunkline keys rotate keys.json --in 1h",
+        "trunkline keys list keys.json",
+        "trunkline keys prune keys.json",
+    )
+    actions = keys.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, what in (
+        ("new", "make a file with one key"),
+        ("list", "show which key seals, and until when others open"),
+        ("rotate", "add a key; every replica seals with it once its time has come"),
+        ("prune", "remove the keys with which nothing is sealed any more"),
+    ):
+        action = actions.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        action.add_argument("file", metavar="FILE", help="the key file, the same for all replicas")
+        action.set_defaults(what=name)
+        if name == "rotate":
+            action.add_argument(
+                "--in",
+                dest="lead",
+                type=_seconds,
+                default=600.0,
+                metavar="TIME",
+                help="when replicas begin to seal with it, as in 90s, 10m, 2h (default: 10m)",
+            )
+
+
+def _db(commands: "Commands") -> None:
+    db = _command(
+        commands,
+        "db",
+        "make or look at the tables of a database",
+        "db",
+        "trunkline db upgrade postgresql://trunkline@db.example.com/trunkline",
+        "trunkline db status postgresql://trunkline@db.example.com/trunkline",
+        "trunkline db status sqlite:///state.db",
+    )
+    actions = db.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, what in (
+        ("upgrade", "make the tables, or bring them up to date"),
+        ("status", "say what version they are; exit code 1 when they have to be upgraded"),
+    ):
+        action = actions.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        action.add_argument("url", metavar="URL", help="postgresql://user@host/database or sqlite:///path")
+        action.set_defaults(what=name)
+
+
 def _arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "pairs",
@@ -249,6 +305,13 @@ def _rate(text: str) -> float:
     if not 0 < rate < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return rate
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isascii() or not number.isdigit() or len(number) > 6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; forms are 90s, 10m, 2h and 1d")
+    return float(number) * _UNITS[unit]
 
 
 class _Version(argparse.Action):

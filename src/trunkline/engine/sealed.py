@@ -38,10 +38,19 @@ class Keys:
     def __init__(self, keys: list[bytes] | None = None) -> None:
         self._keys: dict[bytes, AESGCM] = {}
         self._current = b""
-        self._pending = keys or [os.urandom(32)]
-        for key in self._pending:
-            if len(key) != 32:
-                raise ConfigError("A sealing key has 32 bytes; make one with: openssl rand -base64 32")
+        self._pending = _checked(keys or [os.urandom(32)])
+
+    def replace(self, keys: list[bytes]) -> None:
+        """Go on with other keys, while running: the first seals from now on, every one opens.
+
+        Raises `ConfigError` for none, and for a key of another length; then the keys stay as they were.
+
+            ring.replace([newer, new, old])
+        """
+        if not keys:
+            raise ConfigError("A key ring needs a key")
+        self._pending = _checked(keys)
+        self._keys = {}
 
     def seal(self, purpose: str, bound: bytes, payload: bytes) -> str:
         """Encrypt and authenticate; the text is URL-safe."""
@@ -76,9 +85,20 @@ class Keys:
         # Imported at first use: servers that never seal start faster.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        for key in self._pending:
-            self._keys[hashlib.sha256(b"trunkline key id" + key).digest()[:4]] = AESGCM(key)
-        self._current = next(iter(self._keys))
+        self._keys = {key_id(key): AESGCM(key) for key in self._pending}
+        self._current = key_id(self._pending[0])
+
+
+def key_id(key: bytes) -> bytes:
+    """The four bytes by which a sealed text tells its key; they tell nothing about it."""
+    return hashlib.sha256(b"trunkline key id" + key).digest()[:4]
+
+
+def _checked(keys: list[bytes]) -> list[bytes]:
+    for key in keys:
+        if len(key) != 32:
+            raise ConfigError("A sealing key has 32 bytes; make one with: openssl rand -base64 32")
+    return list(keys)
 
 
 def _associated(purpose: str, bound: bytes) -> bytes:

@@ -143,10 +143,12 @@ class Replicas:
 
     async def close(self) -> None:
         """Send what waits, and leave."""
+        if self._beating is None:
+            # Never registered: what is there under this name is another's.
+            return
         await self._exchange.close()
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
 
         def work(connection: Connection) -> None:
             connection.execute(delete(table).where(table.c.name == self.name))

@@ -1,0 +1,108 @@
+"""Processes killed with SIGKILL: nothing that was acknowledged is lost, and the others notice."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.storage.conftest import QUICK
+from tests.storage.test_replicas import inbox, until
+from trunkline.storage.storage import open_storage
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Replica:
+    """A replica in a process; `lines` is what it printed so far."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "tests.storage.stage_replica", *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def kill(self) -> list[str]:
+        self.process.kill()
+        self.process.wait(20)
+        self._reader.join(20)
+        return self.lines
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            self.lines.extend(line.strip() for line in lines if line.endswith("\n"))
+
+
+@pytest.fixture
+def replica() -> Iterator[Callable[..., Replica]]:
+    """Starts replicas; none outlives the test."""
+    started: list[Replica] = []
+
+    def start(*arguments: str) -> Replica:
+        started.append(Replica(*arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+async def test_acknowledged_records_survive(url: str, replica: Callable[..., Replica]) -> None:
+    writer = replica(url, "write")
+    await until(lambda: len(writer.lines) > 200)
+
+    _, *keys = writer.kill()
+
+    async with open_storage(url) as storage:
+        store = storage.records("session")
+        assert all([await store.load(key) == key.partition(".")[2].encode() for key in keys])
+
+
+async def test_flushed_events_survive_and_their_stream_is_lost(url: str, replica: Callable[..., Replica]) -> None:
+    async with open_storage(url, timing=QUICK) as storage:
+        writer = replica(url, "events")
+        await until(lambda: len(writer.lines) > 100)
+        name = writer.lines[0]
+        assert (await storage.events.after("o.s", "a/0")).state == "open"
+
+        acknowledged = writer.kill()[-1]
+
+        await asyncio.sleep(QUICK.lease + 0.5)
+        assert await storage.replicas.alive(name) is False
+        tail = await storage.events.after("o.s", f"a/{max(0, int(acknowledged.partition('/')[2]) - 100)}")
+        assert tail.state == "lost"
+        assert acknowledged in [event for event, _ in tail.events]
+
+
+async def test_acknowledged_mail_of_a_killed_sender_arrives_once(url: str, replica: Callable[..., Replica]) -> None:
+    async with open_storage(url, timing=QUICK) as storage:
+        got = inbox(storage)
+        writer = replica(url, "mail", storage.name)
+        await until(lambda: len(writer.lines) > 50)
+
+        name, *numbers = writer.kill()
+
+        await until(lambda: len(got) >= len(numbers))
+        await asyncio.sleep(1)
+        # One may have been written whose acknowledgement was not printed.
+        assert len(got) in (len(numbers), len(numbers) + 1)
+        assert got == [(name, b"%d" % number) for number in range(len(got))]
+
+
+async def test_killed_replicas_do_not_disturb_those_that_live(url: str, replica: Callable[..., Replica]) -> None:
+    async with open_storage(url, timing=QUICK) as storage:
+        for _ in range(2):
+            replicas = [replica(url, "write"), replica(url, "events")]
+            await until(lambda replicas=replicas: all(len(one.lines) > 50 for one in replicas))
+            for one in replicas:
+                one.kill()
+            await storage.records("session").put("k", b"alive")
+        await asyncio.sleep(QUICK.lease + 0.5)
+        assert [one.name for one in await storage.replicas.living()] == [storage.name]
