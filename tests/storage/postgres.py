@@ -30,8 +30,8 @@ class Server:
         self._data.mkdir(mode=0o700)
         self._binaries = self._reachable(_binaries())
         # PostgreSQL refuses to run as root.
-        self._user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        if self._user:
+        self._root = os.geteuid() == 0
+        if self._root:
             os.chown(self._data, _NOBODY, _NOBODY)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -52,7 +52,8 @@ class Server:
                 cwd=self._data,
                 stdout=log,
                 stderr=log,
-                **self._user,
+                user=_NOBODY if self._root else None,
+                group=_NOBODY if self._root else None,
             )
         deadline = time.monotonic() + 50
         while True:
@@ -99,7 +100,10 @@ class Server:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [self._binaries / program, *arguments]
-        done = subprocess.run(command, cwd=self._data, capture_output=True, text=True, timeout=50, **self._user)
+        user = _NOBODY if self._root else None
+        done = subprocess.run(
+            command, cwd=self._data, capture_output=True, text=True, timeout=50, user=user, group=user
+        )
         assert done.returncode == 0, done.stderr
 
 

@@ -6,11 +6,16 @@ What may live here: the entries that wait, their SQL, the bounds. What may not: 
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from trunkline.storage.tables import clock, events, insert, owner_of, streams
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 
 class Open:
@@ -101,20 +106,25 @@ def writing(batch: list[Entry], replica: str, per_stream: int) -> Callable[[Conn
     return work
 
 
+@cache
+def _beginning(dialect: str) -> "sqlite.Insert | postgresql.Insert":
+    statement = insert(dialect, streams).values(last=0, floor=1, size=0, finished=False, used=clock())
+    new = statement.excluded
+    again = {"replica": new.replica, "about": new.about, "finished": False, "ends": None}
+    return statement.on_conflict_do_update(index_elements=[streams.c.session, streams.c.stream], set_=again)
+
+
 def _begin(connection: Connection, entry: Begin, replica: str) -> tuple[int, int]:
-    fresh: dict[str, object] = {"replica": replica, "about": entry.about, "finished": False, "ends": None}
-    statement = insert(connection, streams).values(
-        session=entry.session,
-        stream=entry.stream,
-        owner=owner_of(entry.session),
-        last=0,
-        floor=1,
-        size=0,
-        used=clock(),
-        **fresh,
-    )
-    statement = statement.on_conflict_do_update(index_elements=[streams.c.session, streams.c.stream], set_=fresh)
-    row = connection.execute(statement.returning(streams.c.id, streams.c.last)).one()
+    row = connection.execute(
+        _beginning(connection.dialect.name).returning(streams.c.id, streams.c.last),
+        {
+            "session": entry.session,
+            "stream": entry.stream,
+            "owner": owner_of(entry.session),
+            "replica": replica,
+            "about": entry.about,
+        },
+    ).one()
     return row.id, row.last
 
 

@@ -72,7 +72,7 @@ def _due(asked: float, seconds: float) -> float:
 async def _take(database: Database, name: str, holder: str, seconds: float) -> bool:
     def work(connection: Connection) -> bool:
         until = clock() + seconds
-        statement = insert(connection, leases).values(name=name, holder=holder, until=until)
+        statement = insert(connection.dialect.name, leases).values(name=name, holder=holder, until=until)
         free = or_(leases.c.until < clock(), leases.c.holder == holder)
         statement = statement.on_conflict_do_update(
             index_elements=[leases.c.name], set_={"holder": holder, "until": until}, where=free

@@ -5,7 +5,7 @@ What may live here: statements. What may not: queues, tasks, handlers.
 """
 
 import msgspec
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from trunkline.storage.database import one_at_a_time, wake
 from trunkline.storage.tables import broadcasts, clock, insert, mail, replicas
@@ -39,6 +39,22 @@ class Delivery(msgspec.Struct, frozen=True):
     def full(self) -> bool:
         """Whether there may be more."""
         return len(self.broadcasts) == _MOST or len(self.mail) == _MOST
+
+
+# Read again and again: made once.
+_NOW = select(clock())
+_NEWS = (
+    select(broadcasts.c.id, broadcasts.c.sender, broadcasts.c.topic, broadcasts.c.message)
+    .where(broadcasts.c.id > bindparam("last"))
+    .order_by(broadcasts.c.id)
+    .limit(_MOST)
+)
+_LETTERS = (
+    select(mail.c.id, mail.c.sender, mail.c.number, mail.c.topic, mail.c.message)
+    .where(mail.c.recipient == bindparam("me"))
+    .order_by(mail.c.id)
+    .limit(_MOST)
+)
 
 
 def channel_of(replica: str) -> str:
@@ -75,30 +91,18 @@ def post(connection: Connection, sender: str, letters: list[Letter], lease: floa
     ]
     if rows:
         # They may be there already, from a transaction whose end nobody saw.
-        connection.execute(insert(connection, mail).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection.dialect.name, mail).on_conflict_do_nothing(), rows)
         wake(connection, *map(channel_of, sorted(alive)))
     return alive
 
 
 def read(connection: Connection, replica: str, last: int) -> Delivery:
     """What is there for a replica."""
-    news = (
-        select(broadcasts.c.id, broadcasts.c.sender, broadcasts.c.topic, broadcasts.c.message)
-        .where(broadcasts.c.id > last)
-        .order_by(broadcasts.c.id)
-        .limit(_MOST)
-    )
-    letters = (
-        select(mail.c.id, mail.c.sender, mail.c.number, mail.c.topic, mail.c.message)
-        .where(mail.c.recipient == replica)
-        .order_by(mail.c.id)
-        .limit(_MOST)
-    )
     # The time first: what is written after it is read the next time at the latest.
-    now: float = connection.execute(select(clock())).scalar_one()
+    now: float = connection.execute(_NOW).scalar_one()
     return Delivery(
-        [(row[0], row[1], row[2], row[3]) for row in connection.execute(news)],
-        [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(letters)],
+        [(row[0], row[1], row[2], row[3]) for row in connection.execute(_NEWS, {"last": last})],
+        [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(_LETTERS, {"me": replica})],
         now,
     )
 

@@ -8,6 +8,8 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
 
@@ -15,6 +17,9 @@ from trunkline.errors import StorageUnavailable
 from trunkline.storage.database import Database, one_at_a_time
 from trunkline.storage.tables import clock, insert, owner_of
 from trunkline.storage.tables import records as table
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 logger = logging.getLogger("trunkline.storage")
 
@@ -24,6 +29,22 @@ _MOST_USES = 100_000
 
 _mine = and_(table.c.kind == bindparam("kind"), table.c.key == bindparam("key"))
 _LOAD = select(table.c.payload, table.c.ends - clock()).where(_mine, table.c.ends > clock())
+
+
+@cache
+def _putting(dialect: str) -> "sqlite.Insert | postgresql.Insert":
+    statement = insert(dialect, table).values(ends=clock() + bindparam("idle"))
+    new = {"payload": statement.excluded.payload, "ends": statement.excluded.ends}
+    return statement.on_conflict_do_update(index_elements=[table.c.kind, table.c.key], set_=new)
+
+
+@cache
+def _adding(dialect: str) -> "sqlite.Insert | postgresql.Insert":
+    statement = insert(dialect, table).values(ends=clock() + bindparam("idle"))
+    new = {"payload": statement.excluded.payload, "ends": statement.excluded.ends}
+    # Gone and not yet erased is gone.
+    gone = table.c.ends <= clock()
+    return statement.on_conflict_do_update(index_elements=[table.c.kind, table.c.key], set_=new, where=gone)
 
 
 class Records:
@@ -57,13 +78,7 @@ class Records:
         """Begin or overwrite; durable when it returns."""
 
         def work(connection: Connection) -> None:
-            statement = insert(connection, table).values(self._row(key, payload))
-            new = statement.excluded
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[table.c.kind, table.c.key], set_={"payload": new.payload, "ends": new.ends}
-                )
-            )
+            connection.execute(_putting(connection.dialect.name), self._row(key, payload))
 
         await self._database.write(work, single=True)
         await self._make_room()
@@ -72,16 +87,9 @@ class Records:
         """Begin it unless there is one; returns what is stored, which is another's where that came first."""
 
         def work(connection: Connection) -> bytes:
-            statement = insert(connection, table).values(self._row(key, payload))
-            new = statement.excluded
-            # Gone and not yet erased is gone.
-            statement = statement.on_conflict_do_update(
-                index_elements=[table.c.kind, table.c.key],
-                set_={"payload": new.payload, "ends": new.ends},
-                where=table.c.ends <= clock(),
-            )
+            statement = _adding(connection.dialect.name).returning(table.c.payload)
             while True:
-                added = connection.execute(statement.returning(table.c.payload)).scalar()
+                added = connection.execute(statement, self._row(key, payload)).scalar()
                 stored = added if added is not None else self._find(connection, key)
                 if stored is not None:
                     return stored
@@ -151,7 +159,7 @@ class Records:
             "key": key,
             "owner": owner_of(key),
             "payload": payload,
-            "ends": clock() + self._idle,
+            "idle": self._idle,
         }
 
     def _find(self, connection: Connection, key: str) -> bytes | None:

@@ -162,7 +162,7 @@ class Replicas:
 
     def _register(self, connection: Connection) -> tuple[int, float] | None:
         row = {"name": self.name, "started": clock(), "beat": clock(), "facts": self._facts}
-        statement = insert(connection, table).values(row)
+        statement = insert(connection.dialect.name, table).values(row)
         new = statement.excluded
         statement = statement.on_conflict_do_update(
             index_elements=[table.c.name],

@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Double,
     ForeignKey,
     Identity,
@@ -148,9 +147,9 @@ def _postgresql_clock(element: clock, compiler: "SQLCompiler", **_: object) -> s
     return "extract(epoch from clock_timestamp())::double precision"
 
 
-def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that knows ON CONFLICT."""
-    if connection.dialect.name == "sqlite":
+def insert(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that knows ON CONFLICT, of the dialect of that name."""
+    if dialect == "sqlite":
         from sqlalchemy.dialects import sqlite
 
         return sqlite.insert(table)
