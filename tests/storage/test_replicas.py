@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.storage.conftest import DATABASE, QUICK
+from tests.storage.conftest import QUICK, emptied
 from tests.storage.postgres import Server
 from trunkline.errors import ConfigError
 from trunkline.storage.replicas import Timing
@@ -142,7 +142,7 @@ async def test_whoever_was_away_longer_than_broadcasts_are_kept_is_told(url: str
 
 async def test_broadcasts_are_seen_in_the_order_of_their_commits(postgresql: Server) -> None:
     """Many writers at once: a reader that reads past a number never misses a smaller one that commits later."""
-    url = postgresql.url(DATABASE)
+    url = emptied(postgresql)
     async with open_storage(url) as reader, open_storage(url) as a, open_storage(url) as b, open_storage(url) as c:
         got = inbox(reader)
         writers = [a, b, c]
