@@ -11,6 +11,7 @@ from tests.storage.conftest import DATABASE, QUICK, emptied
 from tests.storage.postgres import Server
 from tests.storage.test_replicas import inbox, until
 from trunkline.errors import ConfigError, StorageUnavailable
+from trunkline.storage.replicas import Timing
 from trunkline.storage.storage import open_storage
 
 pytestmark = pytest.mark.timeout(120)
@@ -90,7 +91,9 @@ async def test_ended_connections_are_replaced_unnoticed(spare: Server) -> None:
 
 async def test_a_broadcast_made_while_the_listener_was_cut_off_is_read(spare: Server) -> None:
     url = emptied(spare)
-    async with open_storage(url) as one, open_storage(url) as two:
+    # So rarely that only listening helps.
+    rare = Timing(beat=60.0, lease=240.0)
+    async with open_storage(url, timing=rare) as one, open_storage(url, timing=rare) as two:
         got = inbox(two)
         for number in range(20):
             spare.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")

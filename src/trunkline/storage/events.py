@@ -128,7 +128,8 @@ class Events:
         An event ahead of the log is one whose replica has not written it yet: nothing follows it so far.
         """
         stream, _, digits = event.rpartition("/")
-        if not (digits.isascii() and digits.isdigit()) or len(digits) > 15:
+        # It comes from a client; a name with such characters was never ours, and not every database takes them.
+        if not (digits.isascii() and digits.isdigit() and stream.isprintable()) or len(digits) > 15:
             return None
         if (session, stream) in self._open:
             await self.flush()
