@@ -119,3 +119,18 @@ async def test_what_is_acknowledged_waits_for_the_disk(tmp_path: Path) -> None:
         full, normal = 2, 1
         for durable in (True, False, True, False):
             assert await storage._database.write(synchronous, durable=durable) == (full if durable else normal)
+
+
+async def test_the_lease_of_whoever_died_is_free_after_its_time(url: str, replica: Callable[..., Replica]) -> None:
+    async with open_storage(url) as storage:
+        holder = replica(url, "hold")
+        await until(lambda: len(holder.lines) == 2)
+        assert holder.kill()[1] == "True"
+
+        async with storage.lease("x", 6) as early:
+            assert early is False
+        async with asyncio.timeout(45):
+            held = False
+            while not held:
+                async with storage.lease("x", 6) as held:
+                    await asyncio.sleep(0.1)
