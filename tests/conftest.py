@@ -1,11 +1,33 @@
-"""What all tests share: no property is judged by how long an example took, and state goes to a folder of its own."""
+"""What all tests share.
+
+No property is judged by how long an example took; state goes to a folder of its own; one PostgreSQL serves all who ask.
+"""
 
 import os
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="trunkline-state-")
 
+if TYPE_CHECKING:
+    from tests.storage.postgres import Server
+
 settings.register_profile("trunkline", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("trunkline")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["Server"]:
+    """A real server; none of its tests stops it."""
+    from tests.storage.postgres import Server
+
+    server = Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()

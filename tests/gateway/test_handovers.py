@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.callers import ALICE, BOB, Caller, until
-from tests.storage.conftest import QUICK, postgresql, url  # noqa: F401
+from tests.storage.conftest import QUICK, url  # noqa: F401
 from trunkline.engine.engine import Engine
 from trunkline.engine.sealed import Keys
 from trunkline.errors import UpstreamUnavailable

@@ -13,19 +13,8 @@ from trunkline.storage.tables import metadata, schema
 DATABASE = "with_tables"
 """The database that is emptied for each test."""
 
-QUICK = Timing(beat=0.2, lease=1.0, kept=600.0, orphaned=300.0, sweep=3600.0)
+QUICK = Timing(beat=0.2, lease=3.0, kept=600.0, orphaned=300.0, sweep=3600.0)
 """Heartbeats for tests that wait for a death."""
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Server]:
-    """A server for all tests; none of them stops it."""
-    server = Server()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.destroy()
 
 
 @pytest.fixture(scope="module")

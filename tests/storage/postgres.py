@@ -70,12 +70,16 @@ class Server:
         self._process.send_signal(how)
         self._process.wait(50)
 
-    def freeze(self, frozen: bool) -> None:
-        """Let it answer nothing, or go on: the server and the processes of its connections."""
+    def freeze(self, frozen: bool, *, connections_only: bool = False) -> None:
+        """Let it answer nothing, or go on: the server and its connections, or connections of trunkline alone."""
         assert self._process is not None
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for one in [pid, *map(int, children)]:
+        if connections_only:
+            found = self.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'trunkline'")
+            pids = [int(str(pid)) for (pid,) in found]
+        else:
+            pid = self._process.pid
+            pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        for one in pids:
             os.kill(one, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:

@@ -1,6 +1,6 @@
 """A replica in a process of its own: does what its arguments say and prints what was acknowledged, line by line.
 
-python -m tests.storage.stage_replica URL write|events|mail [RECIPIENT]
+python -m tests.storage.stage_replica URL write|events|mail|hold [RECIPIENT]
 """
 
 import asyncio
@@ -39,11 +39,18 @@ async def mail(storage: Storage, recipient: str) -> None:
         print(number, flush=True)
 
 
+async def hold(storage: Storage, _: str) -> None:
+    """Hold a lease; print whether it is held."""
+    async with storage.lease("x", 6) as held:
+        print(held, flush=True)
+        await asyncio.Event().wait()
+
+
 async def main(url: str, what: str, recipient: str = "") -> None:
     """Register, print the name, and go on until killed."""
     async with open_storage(url, timing=QUICK) as storage:
         print(storage.name, flush=True)
-        await {"write": write, "events": events, "mail": mail}[what](storage, recipient)
+        await {"write": write, "events": events, "mail": mail, "hold": hold}[what](storage, recipient)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.storage.conftest import QUICK
 from tests.storage.test_replicas import inbox, until
@@ -106,3 +107,30 @@ async def test_killed_replicas_do_not_disturb_those_that_live(url: str, replica:
             await storage.records("session").put("k", b"alive")
         await asyncio.sleep(QUICK.lease + 0.5)
         assert [one.name for one in await storage.replicas.living()] == [storage.name]
+
+
+async def test_what_is_acknowledged_waits_for_the_disk(tmp_path: Path) -> None:
+    """A power failure cannot be tested here; that SQLite is told to survive one can."""
+
+    def synchronous(connection: Connection) -> int:
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+    async with open_storage(f"sqlite:///{tmp_path / 'x.db'}") as storage:
+        full, normal = 2, 1
+        for durable in (True, False, True, False):
+            assert await storage._database.write(synchronous, durable=durable) == (full if durable else normal)
+
+
+async def test_the_lease_of_whoever_died_is_free_after_its_time(url: str, replica: Callable[..., Replica]) -> None:
+    async with open_storage(url) as storage:
+        holder = replica(url, "hold")
+        await until(lambda: len(holder.lines) == 2)
+        assert holder.kill()[1] == "True"
+
+        async with storage.lease("x", 6) as early:
+            assert early is False
+        async with asyncio.timeout(45):
+            held = False
+            while not held:
+                async with storage.lease("x", 6) as held:
+                    await asyncio.sleep(0.1)

@@ -30,7 +30,9 @@ async def test_a_client_gets_what_it_missed_from_another_replica(url: str) -> No
         assert (await other.events.after("o.s", "a/b/2")).state == "complete"
 
 
-@pytest.mark.parametrize("event", ["x/1", "a", "a/", "a/-1", "a/²", "", "/", "a/" + "9" * 40, "b/a/1"])
+@pytest.mark.parametrize(
+    "event", ["x/1", "a", "a/", "a/-1", "a/²", "", "/", "a/" + "9" * 40, "b/a/1", "a\0/1", "\udcff/1"]
+)
 async def test_what_is_not_known_is_told(url: str, event: str) -> None:
     async with open_storage(url) as one:
         await one.events.begin("o.s", "a", b"")

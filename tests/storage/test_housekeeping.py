@@ -40,19 +40,6 @@ async def test_a_lease_is_renewed_while_it_is_needed(url: str) -> None:
             assert (held, other) == (True, False)
 
 
-async def test_the_lease_of_whoever_died_is_free_after_its_time(url: str) -> None:
-    async with open_storage(url) as one, open_storage(url) as two:
-        taken = await one.lease("x", 0.5).__aenter__()
-        for task in asyncio.all_tasks():
-            if "_keep" in str(task.get_coro()):
-                task.cancel()
-        async with two.lease("x", 0.5) as early:
-            pass
-        await asyncio.sleep(0.8)
-        async with two.lease("x", 0.5) as late:
-            assert (taken, early, late) == (True, False, True)
-
-
 async def test_work_under_a_lease_that_cannot_be_renewed_is_ended(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_storage(url) as one:
 
@@ -66,7 +53,7 @@ async def test_work_under_a_lease_that_cannot_be_renewed_is_ended(url: str, monk
 
 
 async def test_what_is_no_longer_needed_is_erased(url: str) -> None:
-    short = Timing(beat=0.2, lease=1.0, kept=0.1, orphaned=0.1, sweep=3600.0)
+    short = Timing(beat=0.2, lease=10.0, kept=0.1, orphaned=0.1, sweep=3600.0)
     async with open_storage(url, timing=short) as one:
         async with open_storage(url, timing=short) as two:
             await two.events.begin("o.s", "of the dead", b"")
@@ -102,12 +89,12 @@ async def test_streams_are_kept_for_a_replica_that_comes_back_in_time(url: str) 
     async with open_storage(url, timing=QUICK) as one, open_storage(url, timing=QUICK) as two:
         await one.events.begin("o.s", "a", b"")
         one.replicas._beating.cancel()
-        await asyncio.sleep(1.2)
-        await sweep(two._database, Timing(lease=1.0, orphaned=0.5))
+        await asyncio.sleep(QUICK.lease + 0.3)
+        await sweep(two._database, Timing(lease=QUICK.lease, orphaned=0.5))
 
         await one.replicas._beat(late=True)
         await asyncio.sleep(0.6)
-        await sweep(two._database, Timing(lease=5.0, orphaned=0.5))
+        await sweep(two._database, Timing(lease=60.0, orphaned=0.5))
 
         one.events.append("o.s", "a", b"1")
         await one.events.flush()

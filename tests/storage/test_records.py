@@ -52,12 +52,12 @@ async def test_deleting_tells_whether_there_was_one(url: str) -> None:
 
 async def test_an_idle_record_is_gone_and_a_used_one_stays(url: str) -> None:
     async with open_storage(url) as one, open_storage(url) as other:
-        store, there = one.records("session", idle=1.0), other.records("session", idle=1.0)
+        store, there = one.records("session", idle=4.0), other.records("session", idle=4.0)
         await store.put("idle", b"1")
         await store.put("used", b"2")
 
-        for _ in range(8):
-            await asyncio.sleep(0.25)
+        for _ in range(6):
+            await asyncio.sleep(1)
             assert await there.load("used") == b"2"
 
         assert await store.load("idle") is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.storage.conftest import DATABASE, QUICK
+from tests.storage.conftest import QUICK, emptied
 from tests.storage.postgres import Server
 from trunkline.errors import ConfigError
 from trunkline.storage.replicas import Timing
@@ -96,7 +96,7 @@ async def test_a_replica_that_does_not_beat_is_dead(url: str) -> None:
         assert [replica.name for replica in await one.replicas.living()] == [one.name, two.name]
 
         two.replicas._beating.cancel()
-        await asyncio.sleep(1.3)
+        await asyncio.sleep(QUICK.lease + 0.5)
 
         assert [replica.name for replica in await one.replicas.living()] == [one.name]
         assert await one.replicas.send(two.name, "t", b"") is False
@@ -135,7 +135,7 @@ async def test_mail_reaches_the_next_replica_of_a_name(url: str) -> None:
 
 
 async def test_whoever_was_away_longer_than_broadcasts_are_kept_is_told(url: str) -> None:
-    short = Timing(beat=0.2, lease=1.0, kept=1.0, sweep=3600.0)
+    short = Timing(beat=0.2, lease=10.0, kept=5.0, sweep=3600.0)
     async with open_storage(url, timing=short) as one, open_storage(url, timing=short) as two:
         got = inbox(two)
         told: list[bool] = []
@@ -145,7 +145,7 @@ async def test_whoever_was_away_longer_than_broadcasts_are_kept_is_told(url: str
         exchange = two.replicas._exchange
         exchange._tasks[1].cancel()
 
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(6)
         exchange._tasks[1] = asyncio.create_task(exchange._receive_all())
         one.replicas.broadcast("t", b"1")
 
@@ -155,7 +155,7 @@ async def test_whoever_was_away_longer_than_broadcasts_are_kept_is_told(url: str
 
 async def test_broadcasts_are_seen_in_the_order_of_their_commits(postgresql: Server) -> None:
     """Many writers at once: a reader that reads past a number never misses a smaller one that commits later."""
-    url = postgresql.url(DATABASE)
+    url = emptied(postgresql)
     async with open_storage(url) as reader, open_storage(url) as a, open_storage(url) as b, open_storage(url) as c:
         got = inbox(reader)
         writers = [a, b, c]

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from tests.storage.conftest import postgresql, url  # noqa: F401
+from tests.storage.conftest import url  # noqa: F401
 from tests.transports.fixture import call, meta, request
 from tests.transports.test_replicas import Pair, replica, text
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from tests.storage.conftest import QUICK, postgresql, url  # noqa: F401
+from tests.storage.conftest import QUICK, url  # noqa: F401
 from tests.transports.fixture import Stage, call, request
 from tests.transports.test_legacy import until
 from tests.transports.web import Events, Web, served

@@ -128,7 +128,8 @@ class Events:
         An event ahead of the log is one whose replica has not written it yet: nothing follows it so far.
         """
         stream, _, digits = event.rpartition("/")
-        if not (digits.isascii() and digits.isdigit()) or len(digits) > 15:
+        # It comes from a client; a name with such characters was never ours, and not every database takes them.
+        if not (digits.isascii() and digits.isdigit() and stream.isprintable()) or len(digits) > 15:
             return None
         if (session, stream) in self._open:
             await self.flush()
@@ -202,11 +203,13 @@ class Events:
         oldest = next((e.stream for e in self._waiting if isinstance(e, Append) and e.stream.owner == owner), None)
         if oldest is None:
             return
-        kept = [e for e in self._waiting if not (isinstance(e, Append) and e.stream is oldest)]
-        freed = sum(len(e.data) for e in self._waiting if isinstance(e, Append) and e.stream is oldest)
-        self._waiting = kept
-        self._shrink(owner, freed)
+        mine = [e for e in self._waiting if isinstance(e, Append) and e.stream is oldest]
         oldest.floor = oldest.last + 1
+        # In their place, what tells readers that they are missing.
+        mark = Append(mine[-1].serial, oldest, oldest.last, None)
+        gone: set[Entry] = set(mine[:-1])
+        self._waiting = [mark if e is mine[-1] else e for e in self._waiting if e not in gone]
+        self._shrink(owner, sum(e.size for e in mine))
 
     def _shrink(self, owner: str, size: int) -> None:
         left = self._sizes.get(owner, 0) - size
@@ -242,7 +245,7 @@ class Events:
     def _settle(self, batch: list[Entry], written: Written) -> None:
         for entry in batch:
             if isinstance(entry, Append):
-                self._shrink(entry.stream.owner, len(entry.data))
+                self._shrink(entry.stream.owner, entry.size)
             elif isinstance(entry, Begin):
                 self._made(entry, written)
         for found in written.gone:

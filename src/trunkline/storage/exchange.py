@@ -55,7 +55,9 @@ class Exchange:
         self._tokens = itertools.count()
         self._arrived = asyncio.Event()
         self._last = 0
-        self._read_at: float | None = None
+        self._looked = 0.0
+        self._thorough = False
+        self._missed = False
         self._seen: dict[str, int] = {}
         self._limbo: list[tuple[int, str, int, str, bytes]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,6 +71,7 @@ class Exchange:
             alone: whether no other replica lives.
         """
         self._last = last
+        self._looked = started
         # Larger than any number an earlier process of this name used.
         self._number = itertools.count((int(started * 1000) << 20) + 1)
         channels = (posts.CHANNEL, posts.channel_of(self._replica))
@@ -121,7 +124,8 @@ class Exchange:
         self._gap_handlers.append(handler)
 
     def look(self) -> None:
-        """See whether anything has arrived although nobody said so."""
+        """See whether anything has arrived although nobody said so, or can have been missed."""
+        self._thorough = True
         self._arrived.set()
 
     def gap(self) -> None:
@@ -233,18 +237,9 @@ class Exchange:
                 self._arrived.set()
 
     async def _receive_some(self) -> Delivery:
-        last = self._last
-
-        def work(connection: Connection) -> tuple[bool, Delivery]:
-            behind = posts.is_behind(connection, last)
-            return behind, posts.read(connection, self._replica, 0 if behind else last)
-
-        behind, delivery = await self._database.read(work)
-        late = self._read_at is not None and delivery.now - self._read_at > self._kept * 0.9
-        self._read_at = delivery.now
-        if behind:
-            self._last = 0
-        if behind or late:
+        delivery = await self._database.read(self._look if self._thorough else self._read)
+        if self._missed:
+            self._missed = False
             self.gap()
         for number, sender, topic, message in delivery.broadcasts:
             self._last = number
@@ -256,6 +251,22 @@ class Exchange:
                 self._hand(sender, topic, message)
         if delivery.mail or self._limbo:
             await self._take(delivery)
+        return delivery
+
+    def _read(self, connection: Connection) -> Delivery:
+        return posts.read(connection, self._replica, self._last)
+
+    def _look(self, connection: Connection) -> Delivery:
+        """Read, and see whether anything can have been missed since the last look."""
+        now = posts.now(connection)
+        behind = posts.is_behind(connection, self._last)
+        if behind:
+            self._last = 0
+        delivery = self._read(connection)
+        # Only now: what fails is done again.
+        self._missed = self._missed or behind or now - self._looked > self._kept * 0.9
+        self._looked = now
+        self._thorough = False
         return delivery
 
     async def _take(self, delivery: Delivery) -> None:

@@ -46,12 +46,17 @@ class Begin(msgspec.Struct, frozen=True, eq=False):
 
 
 class Append(msgspec.Struct, frozen=True, eq=False):
-    """An event to keep."""
+    """An event to keep; without data, one that there was and that is not kept, nor any before it."""
 
     serial: int
     stream: Open
     number: int
-    data: bytes
+    data: bytes | None
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.data or b"")
 
 
 class Finish(msgspec.Struct, frozen=True, eq=False):
@@ -153,11 +158,11 @@ def _append(connection: Connection, appends: list[Append], replica: str, per_str
     # What is up to `last` was written by a transaction whose end nobody saw.
     last = {row.id: row.last for row in rows}
     new = [entry for entry in appends if entry.number > last.get(entry.stream.id, entry.number)]
+    kept = [entry for entry in new if entry.data is not None]
+    if kept:
+        rows_of_events = [{"id": one.stream.id, "number": one.number, "data": one.data} for one in kept]
+        connection.execute(events.insert(), rows_of_events)
     if new:
-        connection.execute(
-            events.insert(),
-            [{"id": entry.stream.id, "number": entry.number, "data": entry.data} for entry in new],
-        )
         floors = {row.id: row.floor for row in rows}
         _advance(connection, new, floors, per_stream)
     return {stream for one, stream in found.items() if one not in last}
@@ -167,7 +172,7 @@ def _advance(connection: Connection, new: list[Append], floors: dict[int, int], 
     newest = {entry.stream.id: entry for entry in new}
     sizes: dict[int, int] = {}
     for entry in new:
-        sizes[entry.stream.id] = sizes.get(entry.stream.id, 0) + len(entry.data)
+        sizes[entry.stream.id] = sizes.get(entry.stream.id, 0) + entry.size
     trims = []
     steps = []
     for one, entry in newest.items():
@@ -213,7 +218,7 @@ class Bounds:
         for entry in batch:
             if isinstance(entry, Append):
                 owner = entry.stream.owner
-                added = self._added[owner] = self._added.get(owner, 0) + len(entry.data)
+                added = self._added[owner] = self._added.get(owner, 0) + entry.size
                 if added > self._per_owner / 16:
                     full.add(owner)
         for owner in full:

@@ -13,24 +13,22 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Connection, Engine, create_engine, event, exc
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, create_engine, exc
+from sqlalchemy.pool import NullPool
 
 from trunkline.errors import ConfigError, StorageUnavailable
 from trunkline.storage.database import PATIENCE, Health
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
-
 T = TypeVar("T")
 
+_Raw = psycopg.Connection[object]
+
 POOL = 8
-"""Connections at once, and threads."""
+"""Threads, each with a connection of its own."""
 
 _DEFAULTS = {
     "application_name": "trunkline",
@@ -53,7 +51,7 @@ class _Job:
         self.work = work
         self.single = single
         self.future = future
-        self._connection: psycopg.Connection[object] | None = None
+        self._connection: _Raw | None = None
         self._lock = threading.Lock()
 
     def fail(self, error: BaseException) -> None:
@@ -62,11 +60,10 @@ class _Job:
         self.future.exception()
 
     @contextmanager
-    def on(self, connection: Connection) -> Iterator[None]:
+    def on(self, raw: _Raw) -> Iterator[None]:
         """Use a connection; afterwards it is another's, and must not be cut any more."""
-        raw = connection.connection.driver_connection
         with self._lock:
-            self._connection = raw if isinstance(raw, psycopg.Connection) else None
+            self._connection = raw
         try:
             yield
         finally:
@@ -95,7 +92,8 @@ class PostgreSQL:
         self.health = Health(name)
         self._conninfo = complete(conninfo)
         self._engine = engine(self._conninfo)
-        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._opened: dict[Connection, _Raw] = {}
+        self._kept = _Kept(self._engine, self._opened)
         self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="trunkline-postgresql")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -129,7 +127,10 @@ class PostgreSQL:
     async def close(self) -> None:
         """Let go of every connection, once what is under way has ended or run out of time."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-        await asyncio.to_thread(self._engine.dispose)
+        for connection, raw in self._opened.items():
+            connection.invalidate()
+            raw.close()
+            connection.close()
 
     async def _run(self, work: Callable[[Connection], T], *, single: bool, probe: bool) -> T:
         if not probe:
@@ -165,20 +166,31 @@ class PostgreSQL:
             job.fail(self._told(error))
 
     def _transact(self, job: "_Job") -> object:
-        engine = self._single if job.single else self._engine
         for left in reversed(range(_TRIES)):
             if job.future.done():
                 raise StorageUnavailable
             try:
-                with engine.connect() as connection, job.on(connection):
-                    outcome = job.work(connection)
-                    if not job.single:
-                        connection.commit()
-                    return outcome
-            except exc.DBAPIError as error:
-                if not left or getattr(error.orig, "sqlstate", None) not in _AGAIN:
+                return self._try(job)
+            except (exc.DBAPIError, psycopg.Error) as error:
+                if not left or _state(error) not in _AGAIN:
                     raise
         raise AssertionError
+
+    def _try(self, job: "_Job") -> object:
+        connection, raw = self._kept.get()
+        with job.on(raw):
+            try:
+                if not job.single:
+                    raw.execute(b"BEGIN")
+                outcome = job.work(connection)
+                raw.commit()
+                return outcome
+            except BaseException:
+                try:
+                    raw.rollback()
+                except psycopg.Error:
+                    self._kept.drop()
+                raise
 
     def _give_up(self, job: "_Job") -> None:
         if not job.future.done():
@@ -206,20 +218,43 @@ def complete(conninfo: str) -> str:
 
 
 def engine(conninfo: str) -> Engine:
-    """A pool whose connections are looked at before use and have time limits of their own."""
+    """Connects, with time limits of the server's own; a new connection each time."""
 
     def connect() -> "psycopg.Connection[tuple[object, ...]]":
         connection = psycopg.connect(conninfo, autocommit=True)
-        connection.execute("SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'")
+        connection.execute(b"SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'")
         connection.autocommit = False
         return connection
 
-    made = create_engine(
-        "postgresql+psycopg://", creator=connect, poolclass=QueuePool, pool_size=POOL, max_overflow=0,
-        hide_parameters=True, pool_timeout=PATIENCE,
-    )  # fmt: skip
-    event.listen(made, "checkout", _look)
-    return made
+    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, hide_parameters=True)
+
+
+class _Kept(threading.local):
+    """The connection each thread keeps: taking one from a pool each time costs more than the statement.
+
+    It commits by itself; transactions are begun and ended by whoever wants one.
+    """
+
+    def __init__(self, engine: Engine, opened: dict[Connection, _Raw]) -> None:
+        self._engine = engine
+        self._opened = opened
+        self._mine: Connection | None = None
+
+    def get(self) -> tuple[Connection, _Raw]:
+        """This thread's connection, a new one where the old one is no good."""
+        if self._mine is None or self._mine.invalidated or _has_ended(self._opened[self._mine]):
+            self.drop()
+            self._mine = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._opened[self._mine] = cast("_Raw", self._mine.connection.driver_connection)
+        return self._mine, self._opened[self._mine]
+
+    def drop(self) -> None:
+        """Let go of this thread's connection."""
+        connection, self._mine = self._mine, None
+        if connection is not None:
+            self._opened.pop(connection).close()
+            connection.invalidate()
+            connection.close()
 
 
 def reason(error: BaseException | None) -> str:
@@ -227,12 +262,16 @@ def reason(error: BaseException | None) -> str:
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
-def _look(raw: "DBAPIConnection", entry: "ConnectionPoolEntry", proxy: "PoolProxiedConnection") -> None:
-    """Refuse an idle connection that has something to read: the server said goodbye while nobody listened."""
-    connection = entry.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        return
+def _has_ended(connection: _Raw) -> bool:
+    """Whether an idle connection has something to read: the server said goodbye while nobody listened."""
+    if connection.closed:
+        return True
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise exc.DisconnectionError
+    return bool(poll.poll(0))
+
+
+def _state(error: exc.DBAPIError | psycopg.Error) -> str | None:
+    """The SQLSTATE."""
+    found = error.orig if isinstance(error, exc.DBAPIError) else error
+    return found.sqlstate if isinstance(found, psycopg.Error) else None

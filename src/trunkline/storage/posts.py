@@ -29,11 +29,10 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What was read: broadcasts after the last one read, mail, and when by the database's clock."""
+    """What was read: broadcasts after the last one read, and mail."""
 
     broadcasts: list[tuple[int, str, str, bytes]]
     mail: list[tuple[int, str, int, str, bytes]]
-    now: float
 
     @property
     def full(self) -> bool:
@@ -98,18 +97,21 @@ def post(connection: Connection, sender: str, letters: list[Letter], lease: floa
 
 def read(connection: Connection, replica: str, last: int) -> Delivery:
     """What is there for a replica."""
-    # The time first: what is written after it is read the next time at the latest.
-    now: float = connection.execute(_NOW).scalar_one()
     return Delivery(
         [(row[0], row[1], row[2], row[3]) for row in connection.execute(_NEWS, {"last": last})],
         [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(_LETTERS, {"me": replica})],
-        now,
     )
 
 
 def newest(connection: Connection) -> int:
     """The number of the newest broadcast that can be read; 0 when none is kept."""
     found: int = connection.execute(select(func.coalesce(func.max(broadcasts.c.id), 0))).scalar_one()
+    return found
+
+
+def now(connection: Connection) -> float:
+    """The time by the database's clock."""
+    found: float = connection.execute(_NOW).scalar_one()
     return found
 
 

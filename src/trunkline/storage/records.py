@@ -73,6 +73,7 @@ class Records:
         self._noting: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
         self._begun = 0
+        self._closed = False
 
     async def put(self, key: str, payload: bytes) -> None:
         """Begin or overwrite; durable when it returns."""
@@ -146,6 +147,7 @@ class Records:
 
     async def close(self) -> None:
         """Write down the uses not written yet."""
+        self._closed = True
         if self._noting is not None:
             self._noting.cancel()
         if self._writing is not None:
@@ -169,7 +171,7 @@ class Records:
     def _use(self, key: str) -> None:
         if len(self._used) < _MOST_USES:
             self._used.add(key)
-        if self._noting is None:
+        if self._noting is None and not self._closed:
             self._noting = asyncio.get_running_loop().call_later(min(5.0, self._idle / 10), self._note_soon)
 
     def _note_soon(self) -> None:
