@@ -11,18 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from trunkline.client.deadlines import Deadlines
 from trunkline.client.patience import Patience
 from trunkline.client.peer import Notification, Peer
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Notes, Result
 from trunkline.errors import (
-    InvalidAnswer,
     InvalidParams,
     RemoteError,
     ReplicaLost,
-    RequestTimeout,
     TransportError,
     TrunklineError,
     UpstreamUnavailable,
@@ -42,6 +39,7 @@ from trunkline.gateway.listing import KINDS, Kind, Listed
 from trunkline.gateway.masking import Mask
 from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
+from trunkline.gateway.requests import Requests, is_cut
 from trunkline.gateway.sessions import Key, Session, Sessions, key_of
 from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus
@@ -59,9 +57,6 @@ _RENEWING = 1.0
 
 _AGAIN = 10.0
 """Seconds a call waits for the next connection, when its own was lost and it may be sent once more."""
-
-_ROUNDS = 20
-"""Input rounds one call of a legacy client may take."""
 
 
 class Upstream:
@@ -96,7 +91,6 @@ class Upstream:
         self._dial = dial
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)
-        self._idle = entry.request_timeout or limits.idle
         self._users = 0
         self._peer: Peer | None = None
         self._following = Following(self.name, self._notified, self._missed)
@@ -112,7 +106,7 @@ class Upstream:
             left=self._homes.leave,
             alone=entry.processes == "per-call",
         )
-        self._deadlines = Deadlines()
+        self._requests = Requests(entry, limits, self.shelf, self.approval)
         self._holding = Holding(self.name, limits, elsewhere.replicas.name, lambda: elsewhere.inflight)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
@@ -143,7 +137,7 @@ class Upstream:
         await self._holding.close()
         await self._sessions.close()
         await self._supervised.stop()
-        self._deadlines.close()
+        self._requests.close()
 
     @property
     def status(self) -> UpstreamStatus:
@@ -281,7 +275,7 @@ class Upstream:
             try:
                 return await self._elsewhere.call(home, self.name, context, params)
             except ReplicaLost as lost:
-                if lost.delivered and not self._repeatable(context.method, params):
+                if lost.delivered and not self._requests.repeatable(context.method, params):
                     raise
                 home = await self._home(connection, context, lost=home)
         try:
@@ -299,7 +293,7 @@ class Upstream:
             self._mask.hide(error)
             facts = {"request": context.trace, "method": context.method, "upstream": self.name}
             _log.warning("upstream %s failed at %s: %s", self.name, context.method, error.message, extra=facts)
-            repeatable = self._repeatable(context.method, params)
+            repeatable = self._requests.repeatable(context.method, params)
             raise from_transport(self.name, context.method, error, repeatable) from error
 
     def follow(self, uri: str) -> None:
@@ -340,19 +334,12 @@ class Upstream:
         if context.replay is not None and context.replay.held is not None:
             return self._holding.resume(context, context.replay.held)
         modern = connection.peer.era == "modern"
-        patience = self._patience(context)
+        patience = self._requests.patience(context)
         if connection.shared or (modern and self.entry.transport != "stdio"):
             return patience.bound(self._in_common(connection, context, params, patience))
         if needed(context) and not modern:
             return self._holding.begin(context, patience, partial(self._in_session, params))
         return self._in_session(params, Relay(context, patience))
-
-    def _patience(self, context: Context) -> Patience:
-        entry, limits = self.entry, self._limits
-        request, idle = entry.request_timeout or limits.request, entry.idle_timeout or limits.idle
-        total = entry.total_timeout or limits.total
-        left = total if context.deadline is None else max(0.0, context.deadline - time.monotonic())
-        return Patience(request, min(total, left), idle, deadline=left < total, deadlines=self._deadlines)
 
     async def _in_common(
         self, connection: Connection, context: Context, params: Mapping[str, object], patience: Patience
@@ -360,9 +347,9 @@ class Upstream:
         overheard = self._hear if connection.shared else None
         relay = Relay(context, patience, overheard)
         try:
-            return await self._send(connection.peer, relay, params)
+            return await self._requests.send(connection.peer, relay, params)
         except TransportError as error:
-            if not self._may_repeat(error, relay, params):
+            if not self._requests.may_repeat(error, relay, params):
                 raise
             self._note(connection, error)
             again: Connection | None = connection
@@ -371,24 +358,7 @@ class Upstream:
             if again is None:
                 raise
             _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self._mask.text(error.message))
-        return await self._send(again.peer, Relay(context, patience, overheard), params)
-
-    def _may_repeat(self, error: TransportError, relay: Relay, params: Mapping[str, object]) -> bool:
-        """Whether a request that was lost with its connection may be sent once more; the caller need not know then."""
-        if not _is_cut(error) or relay.asked:
-            return False
-        return not error.delivered or self._repeatable(relay.context.method, params)
-
-    def _repeatable(self, method: str, params: Mapping[str, object]) -> bool:
-        """Whether a request does no harm when it runs twice: nothing but a tool does, and a tool may say so itself."""
-        if method != "tools/call":
-            return True
-        share = self.shelf.lists.get("tools")
-        tool = next((item for item in share.items if item["name"] == params.get("name")), None) if share else None
-        annotations = tool.get("annotations") if tool is not None else None
-        if not isinstance(annotations, Mapping):
-            return False
-        return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
+        return await self._requests.send(again.peer, Relay(context, patience, overheard), params)
 
     async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
         return await relay.patience.bound(self._leased(params, relay))
@@ -397,51 +367,14 @@ class Upstream:
         with self._sessions.lease(relay.context, relay) as session:
             connection = await self._sessions.connect(session)
             try:
-                return await self._over(session, connection, relay, params)
+                return await self._requests.over(session, connection, relay, params)
             except TransportError as error:
-                if not _is_cut(error):
+                if not is_cut(error):
                     raise
                 self._sessions.lose(session, connection)
-                if not self._may_repeat(error, relay, params):
+                if not self._requests.may_repeat(error, relay, params):
                     raise
-            return await self._over(session, await self._sessions.connect(session), relay, params)
-
-    async def _over(
-        self, session: Session, connection: Connection, relay: Relay, params: Mapping[str, object]
-    ) -> Result:
-        await self._set_level(session, connection.peer)
-        return await self._send(connection.peer, relay, params)
-
-    async def _send(self, peer: Peer, relay: Relay, given: Mapping[str, object]) -> Result:
-        context = relay.context
-        params: Mapping[str, object] = relay.params(given, peer.era)
-        for _ in range(_ROUNDS):
-            # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
-            await self.approval.admit(context.method, params)
-            result = await self._request(peer, relay, params)
-            kind = result.get("resultType", "complete")
-            if kind == "complete":
-                return relaying.checked(context.method, result)
-            if kind != "input_required" or peer.era != "modern":
-                raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, which was not asked for")
-            params = await relay.answers(result, params)
-        raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
-
-    def _request(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Awaitable[Result]:
-        return peer.request(
-            relay.context.method,
-            params,
-            on_notification=relay.on_notification,
-            on_request=None if relay.shared else relay.on_request,
-            patience=relay.patience,
-        )
-
-    async def _set_level(self, session: Session, peer: Peer) -> None:
-        """Tell a legacy upstream the caller's log level, when it changed and there is anyone to tell."""
-        level = session.wanted if peer.era == "legacy" and "logging" in peer.capabilities else None
-        if level is not None and level != session.level:
-            await peer.request("logging/setLevel", {"level": level}, timeout=self._limits.listing)
-            session.level = level
+            return await self._requests.over(session, await self._sessions.connect(session), relay, params)
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -523,7 +456,7 @@ class Upstream:
 
     def _note(self, connection: Connection, error: TransportError) -> None:
         """A remote server that cannot even be connected to is down for everybody; a process' end is seen by itself."""
-        if not error.delivered and not connection.shared and _is_cut(error):
+        if not error.delivered and not connection.shared and is_cut(error):
             connection.end(error.message)
 
     def _notified(self, notification: Notification) -> None:
@@ -551,11 +484,6 @@ class Upstream:
     def _tell(self, kind: Kind | None, uri: str | None) -> None:
         for listener in list(self.listeners):
             listener(kind, uri)
-
-
-def _is_cut(error: TransportError) -> bool:
-    """Whether the connection itself is gone, or was not to be had, rather than one request."""
-    return type(error) is TransportError or (isinstance(error, RequestTimeout) and error.limit == "connect")
 
 
 def _backoff(entry: Entry) -> Backoff:

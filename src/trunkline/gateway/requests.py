@@ -1,0 +1,117 @@
+"""The requests of one upstream on the wire.
+
+What it is for: one call is sent, its rounds are answered, its limits kept; and whether it may be sent twice.
+What may live here: that, once it is known over which connection. What may not: choosing one, what failures mean.
+"""
+
+import time
+from collections.abc import Awaitable, Mapping
+
+from trunkline.client.deadlines import Deadlines
+from trunkline.client.patience import Patience
+from trunkline.client.peer import Peer
+from trunkline.engine.context import Context
+from trunkline.engine.doors import Result
+from trunkline.errors import InvalidAnswer, RequestTimeout, TransportError
+from trunkline.gateway import relaying
+from trunkline.gateway.approval import Approval
+from trunkline.gateway.dialling import Connection
+from trunkline.gateway.limits import Limits
+from trunkline.gateway.relaying import Relay
+from trunkline.gateway.sessions import Session
+from trunkline.gateway.shelf import Shelf
+from trunkline.portable.model import Entry
+
+_ROUNDS = 20
+"""Input rounds one call of a legacy client may take."""
+
+
+class Requests:
+    """What is sent to one upstream.
+
+    Parameters:
+        entry: the configured server.
+        limits: what it may cost.
+        shelf: what it last listed.
+        approval: what of it may be used.
+    """
+
+    def __init__(self, entry: Entry, limits: Limits, shelf: Shelf, approval: Approval) -> None:
+        self._entry = entry
+        self._limits = limits
+        self._shelf = shelf
+        self._approval = approval
+        self._deadlines = Deadlines()
+
+    def close(self) -> None:
+        """Leave no timer behind."""
+        self._deadlines.close()
+
+    def patience(self, context: Context) -> Patience:
+        """The clock of a call."""
+        entry, limits = self._entry, self._limits
+        request, idle = entry.request_timeout or limits.request, entry.idle_timeout or limits.idle
+        total = entry.total_timeout or limits.total
+        left = total if context.deadline is None else max(0.0, context.deadline - time.monotonic())
+        return Patience(request, min(total, left), idle, deadline=left < total, deadlines=self._deadlines)
+
+    def may_repeat(self, error: TransportError, relay: Relay, params: Mapping[str, object]) -> bool:
+        """Whether a request that was lost with its connection may be sent once more; the caller need not know then."""
+        if not is_cut(error) or relay.asked:
+            return False
+        return not error.delivered or self.repeatable(relay.context.method, params)
+
+    def repeatable(self, method: str, params: Mapping[str, object]) -> bool:
+        """Whether a request does no harm when it runs twice: nothing but a tool does, and a tool may say so itself."""
+        if method != "tools/call":
+            return True
+        share = self._shelf.lists.get("tools")
+        tool = next((item for item in share.items if item["name"] == params.get("name")), None) if share else None
+        annotations = tool.get("annotations") if tool is not None else None
+        if not isinstance(annotations, Mapping):
+            return False
+        return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
+
+    async def over(
+        self, session: Session, connection: Connection, relay: Relay, params: Mapping[str, object]
+    ) -> Result:
+        """Send a request in a caller's session; its result."""
+        await self._set_level(session, connection.peer)
+        return await self.send(connection.peer, relay, params)
+
+    async def send(self, peer: Peer, relay: Relay, given: Mapping[str, object]) -> Result:
+        """Send a request, answer what is asked in rounds; its result. Raises what `Peer.request` raises."""
+        context = relay.context
+        params: Mapping[str, object] = relay.params(given, peer.era)
+        for _ in range(_ROUNDS):
+            # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
+            await self._approval.admit(context.method, params)
+            result = await self._request(peer, relay, params)
+            kind = result.get("resultType", "complete")
+            if kind == "complete":
+                return relaying.checked(context.method, result)
+            if kind != "input_required" or peer.era != "modern":
+                raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, which was not asked for")
+            params = await relay.answers(result, params)
+        raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
+
+    def _request(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Awaitable[Result]:
+        return peer.request(
+            relay.context.method,
+            params,
+            on_notification=relay.on_notification,
+            on_request=None if relay.shared else relay.on_request,
+            patience=relay.patience,
+        )
+
+    async def _set_level(self, session: Session, peer: Peer) -> None:
+        """Tell a legacy upstream the caller's log level, when it changed and there is anyone to tell."""
+        level = session.wanted if peer.era == "legacy" and "logging" in peer.capabilities else None
+        if level is not None and level != session.level:
+            await peer.request("logging/setLevel", {"level": level}, timeout=self._limits.listing)
+            session.level = level
+
+
+def is_cut(error: TransportError) -> bool:
+    """Whether the connection itself is gone, or was not to be had, rather than one request."""
+    return type(error) is TransportError or (isinstance(error, RequestTimeout) and error.limit == "connect")
