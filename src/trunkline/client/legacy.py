@@ -315,9 +315,11 @@ class LegacyPeer(BasePeer):
             before = call.last_event_id
             try:
                 return await http.resume(call, self._headers("", {}))
-            except (HttpFailure, InvalidAnswer):
+            except InvalidAnswer:
                 raise
             except TransportError as error:
+                if isinstance(error, HttpFailure) and error.status < 500:
+                    raise
                 failures = failures + 1 if call.last_event_id == before else 0
                 if failures == _RESUMPTIONS:
                     what = f"{self.name}: the stream of {call.method} broke and could not be resumed; it may have run"
