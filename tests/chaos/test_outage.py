@@ -128,8 +128,9 @@ async def test_the_database_is_away_for_a_while(database: Server, home: Path, se
 
             # Nobody has to do anything for it to come back.
             async with asyncio.timeout(30):
-                while (await session.post(request(6, "ping"))).status != 200:
-                    await asyncio.sleep(0.2)
+                for web in (session, other):
+                    while (await web.post(request(6, "ping"))).status != 200:
+                        await asyncio.sleep(0.2)
             assert await said(await other.post(call(7, "web__look", {"n": 7}))) == "7"
             assert (await carried.rest())[-1]["result"]["content"][0]["text"] == "done"
             assert await said(await far.post(call(8, "cmd__look", {"n": 8}, modern=True))) == "8"

@@ -325,6 +325,8 @@ class LegacyPeer(BasePeer):
                 # Also a 404: in a new session the request would run a second time.
                 raise TransportError(f"{what} ({failure.status})") from failure
             except TransportError as error:
+                if isinstance(error, HttpFailure) and error.status < 500:
+                    raise
                 failures = failures + 1 if call.last_event_id == before else 0
                 if failures == _RESUMPTIONS:
                     raise TransportError(what) from error

@@ -17,6 +17,7 @@ from trunkline.client.channel import Body, Call, Channel, Headers, OnNotificatio
 from trunkline.client.deadlines import Deadlines
 from trunkline.client.patience import Patience, Pulse
 from trunkline.errors import (
+    HttpFailure,
     InternalError,
     InvalidAnswer,
     MethodNotFound,
@@ -33,6 +34,9 @@ _log = logging.getLogger("trunkline.client")
 TIMEOUT = 60.0
 MAXIMUM = 600.0
 _WAITING = 1000
+_SAID_AGAIN = (0.2, 0.5, 1.0)
+"""Seconds before each repetition of a notification or an answer that was lost with a server's process."""
+
 _ANSWERING = 100
 
 
@@ -141,7 +145,7 @@ class BasePeer:
 
     async def notify(self, method: str, params: Params) -> None:
         """Send a notification."""
-        await self.channel.send(messages.notification(method, params), self._headers(method, params))
+        await self._say(messages.notification(method, params), self._headers(method, params))
 
     async def close(self) -> None:
         """End the connection and what runs for it."""
@@ -272,7 +276,21 @@ class BasePeer:
         except Exception:
             _log.exception("The handler of %s failed", method)
             body = messages.error_message(id, InternalError("The client failed while it answered"))
-        await self.channel.send(body, self._headers("", {}))
+        await self._say(body, self._headers("", {}))
+
+    async def _say(self, body: bytes, headers: Headers) -> None:
+        """Send a notification or an answer; again where whoever took it seems gone, since twice they do no harm."""
+        for pause in _SAID_AGAIN:
+            try:
+                return await self.channel.send(body, headers)
+            except (RequestTimeout, InvalidAnswer):
+                raise
+            except TransportError as error:
+                refused = isinstance(error, HttpFailure) and error.status < 500
+                if self.channel.duplex or refused:
+                    raise
+            await asyncio.sleep(pause)
+        return await self.channel.send(body, headers)
 
     async def _guard(self, work: Callable[..., Awaitable[None]], arguments: tuple[object, ...]) -> None:
         try:

@@ -47,6 +47,7 @@ async function connected(onChange) {
 function retriable(error) {
   const told = error?.data?.['dev.trunkline/retry'];
   if (told !== undefined) return told === true;
+  if (error?.data?.status >= 500) return true;
   return /fetch failed|terminated|stream|ECONN|socket|closed|timed out|502|503/i.test(`${error?.message} ${error?.cause}`);
 }
 
@@ -58,7 +59,7 @@ async function made(what, send, id = '') {
     const result = await send();
     if (result?.isError) throw new Error(`isError: ${JSON.stringify(result.content)}`);
   } catch (error) {
-    why = `${error?.constructor?.name}: ${error?.message}`;
+    why = `${error?.constructor?.name}: ${error?.message}${error?.data?.status ? ` HTTP ${error.data.status}` : ''}`;
     again = retriable(error);
   }
   say({ what, began, ended: Date.now() / 1000, why, retriable: again, id });
