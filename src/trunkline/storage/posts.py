@@ -4,11 +4,17 @@ What it is for: every message is a row; who listens is only woken.
 What may live here: statements. What may not: queues, tasks, handlers.
 """
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from trunkline.storage.database import one_at_a_time, wake
 from trunkline.storage.tables import broadcasts, clock, insert, mail, replicas
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 CHANNEL = "trunkline"
 """Where broadcasts are announced; mail is announced on the recipient's own channel."""
@@ -42,6 +48,10 @@ class Delivery(msgspec.Struct, frozen=True):
 
 # Read again and again: made once.
 _NOW = select(clock())
+_ALIVE = select(replicas.c.name).where(
+    replicas.c.name.in_(bindparam("wanted", expanding=True)), replicas.c.beat > clock() - bindparam("lease")
+)
+_BROADCAST = broadcasts.insert().values(sent=clock())
 _NEWS = (
     select(broadcasts.c.id, broadcasts.c.sender, broadcasts.c.topic, broadcasts.c.message)
     .where(broadcasts.c.id > bindparam("last"))
@@ -56,6 +66,11 @@ _LETTERS = (
 )
 
 
+@cache
+def _posting(dialect: str) -> "sqlite.Insert | postgresql.Insert":
+    return insert(dialect, mail).on_conflict_do_nothing()
+
+
 def channel_of(replica: str) -> str:
     """Where mail to a replica is announced."""
     return f"{CHANNEL}_{replica}"
@@ -68,15 +83,14 @@ def broadcast(connection: Connection, sender: str, messages: list[tuple[str, byt
     # before the next number is given out, so that rows appear in the order of their numbers.
     one_at_a_time(connection, "broadcasts")
     rows = [{"sender": sender, "topic": topic, "message": message} for topic, message in messages]
-    connection.execute(broadcasts.insert().values(sent=clock()), rows)
+    connection.execute(_BROADCAST, rows)
     wake(connection, CHANNEL)
 
 
 def post(connection: Connection, sender: str, letters: list[Letter], lease: float) -> set[str]:
     """Write mail to those who are alive, wake them, and tell who they are."""
-    wanted = {letter.recipient for letter in letters}
-    living = select(replicas.c.name).where(replicas.c.name.in_(wanted), replicas.c.beat > clock() - lease)
-    alive = set(connection.execute(living).scalars())
+    wanted = sorted({letter.recipient for letter in letters})
+    alive = set(connection.execute(_ALIVE, {"wanted": wanted, "lease": lease}).scalars())
     rows = [
         {
             "recipient": one.recipient,
@@ -90,7 +104,7 @@ def post(connection: Connection, sender: str, letters: list[Letter], lease: floa
     ]
     if rows:
         # They may be there already, from a transaction whose end nobody saw.
-        connection.execute(insert(connection.dialect.name, mail).on_conflict_do_nothing(), rows)
+        connection.execute(_posting(connection.dialect.name), rows)
         wake(connection, *map(channel_of, sorted(alive)))
     return alive
 
