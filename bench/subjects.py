@@ -49,6 +49,7 @@ ECHO = Subject("echo", "bench.apps.echo:standard", factory=False, expected='"a":
 FAST_ECHO = Subject("echo, msgspec", "bench.apps.echo:fast", factory=False, expected='"a":%s*2')
 ASYNC = Subject("trunkline, async tool", "bench.apps.ours:async_tool")
 SYNC = Subject("trunkline, sync tool", "bench.apps.ours:sync_tool")
+CHANGING = Subject("trunkline, changing list", "bench.apps.ours:changing")
 HOOKS = Subject("trunkline, hooks, async tool", "bench.apps.ours:hooks")
 HOOKS_SYNC = Subject("trunkline, hooks, sync tool", "bench.apps.ours:hooks_sync")
 HOOKS_MANY = Subject("trunkline, hooks, 1,000 tools", "bench.apps.ours:hooks_many")

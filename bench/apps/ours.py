@@ -57,6 +57,25 @@ def sync_tool() -> HTTPTransport:
     return _sync(Server("bench")).app
 
 
+def changing() -> HTTPTransport:
+    """A tool that changes the list of tools."""
+    server = Server("bench")
+
+    @server.tool
+    async def change() -> str:
+        """Add a tool, and take it away again."""
+
+        def other() -> str:
+            """Here for a moment."""
+            return ""
+
+        server.add_tool(other)
+        server.remove_tool("other")
+        return "changed"
+
+    return server.app
+
+
 def hooks() -> HTTPTransport:
     """A coroutine function behind an authenticator and five interceptors."""
     return _async(_hooked()).app
