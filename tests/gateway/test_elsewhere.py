@@ -26,10 +26,10 @@ ANSWERS = {"elicitation/create": {"action": "accept", "content": {"name": "Ada"}
 class Replica:
     """One process of the gateway, as far as a test can tell."""
 
-    def __init__(self, database: str, **options: object) -> None:
-        entry = Entry("up", "stdio", command=sys.executable, args=(str(STAGE),), processes="per-session", **options)
+    def __init__(self, database: str, era: str = "legacy", processes: str = "per-session", **options: object) -> None:
+        entry = Entry("up", "stdio", command=sys.executable, args=(str(STAGE),), processes=processes, **options)
         self.shared = Stored(database, QUICK)
-        dial = Dialler({"name": "gateway", "version": "0"}, era="legacy")
+        dial = Dialler({"name": "gateway", "version": "0"}, era=era)
         self.federation = Federation([entry], shared=self.shared, dial=dial)
         self.engine = Engine(self.federation, keys=Keys([b"k" * 32]))
 
@@ -116,6 +116,16 @@ async def test_a_round_finds_the_held_call_from_every_replica(url: str) -> None:
         assert text(await b.caller("2026-07-28").once("tools/call", again)) == "Hello Ada"
         # A broken stream is issued again, and the answer is the same.
         assert text(await c.caller("2026-07-28").once("tools/call", again)) == "Hello Ada"
+
+
+async def test_a_round_reaches_the_process_that_asked(url: str) -> None:  # noqa: F811
+    """A modern server seals its state with keys of its own process, which is another one at each replica."""
+    async with replicas(url, 3, era="modern", processes="shared") as (a, b, c):
+        asked = await a.caller("2026-07-28").once("tools/call", {"name": "up__greet", "arguments": {}})
+        answers = {key: ANSWERS[one["method"]] for key, one in asked["inputRequests"].items()}
+        again = {"name": "up__greet", "arguments": {}, "requestState": asked["requestState"], "inputResponses": answers}
+        for replica in (b, c, a):
+            assert text(await replica.caller("2026-07-28").once("tools/call", again)) == "Hello Ada"
 
 
 async def test_a_cancelled_call_ends_where_it_runs(url: str) -> None:  # noqa: F811

@@ -33,7 +33,7 @@ class Replay(msgspec.Struct):
 
     `chain` names this call over all its rounds: the root of its idempotency keys. `upstream` is a gateway's: the state
     the upstream wants echoed. `held` is a gateway's too: the upstream call that is kept open for the answers. `asker`
-    is whose state and call these are.
+    is whose state and call these are, `home` the replica whose process it was.
     """
 
     chain: str
@@ -43,6 +43,7 @@ class Replay(msgspec.Struct):
     upstream: str | None = None
     held: str | None = None
     asker: str | None = None
+    home: str | None = None
 
 
 _decode_replay = msgspec.json.Decoder(Replay).decode

@@ -284,6 +284,8 @@ class Upstream:
         except rounds.InputRequired:
             if context.replay is not None:
                 context.replay.asker = self.name
+                # What the process sealed, no other one may be able to read.
+                context.replay.home = self._elsewhere.replicas.name if connection.bound else None
             raise
         except RemoteError as error:
             self._mask.hide(error)
@@ -322,6 +324,9 @@ class Upstream:
             if home == lost or not await self._elsewhere.replicas.alive(home):
                 raise not_held(self.name)
             return home
+        asked = context.replay.home if context.replay is not None else None
+        if asked not in (None, lost, self._elsewhere.replicas.name) and await self._elsewhere.replicas.alive(asked):
+            return asked
         if not connection.bound or connection.shared or self.entry.processes == "per-call":
             return None
         key = key_of(context)
