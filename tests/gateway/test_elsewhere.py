@@ -128,6 +128,16 @@ async def test_a_round_reaches_the_process_that_asked(url: str) -> None:  # noqa
             assert text(await replica.caller("2026-07-28").once("tools/call", again)) == "Hello Ada"
 
 
+async def test_a_round_whose_process_is_gone_is_one_clear_error(url: str) -> None:  # noqa: F811
+    async with replicas(url, era="modern", processes="shared") as (a, b):
+        asked = await a.caller("2026-07-28").once("tools/call", {"name": "up__greet", "arguments": {}})
+        await a.die()
+        again = {"name": "up__greet", "arguments": {}, "requestState": asked["requestState"]}
+        with pytest.raises(UpstreamUnavailable, match="without requestState") as told:
+            await b.caller("2026-07-28").once("tools/call", again)
+        assert told.value.data["dev.trunkline/retry"] is True
+
+
 async def test_a_cancelled_call_ends_where_it_runs(url: str) -> None:  # noqa: F811
     async with replicas(url) as (a, b):
         await a.caller().call("up__remember", word="x")

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from trunkline.client.handover import Handed
 from trunkline.engine.doors import Notes, Replicas
 from trunkline.gateway.sessions import Key
+from trunkline.portable.model import Entry
 
 _KIND = "upstream session"
 
@@ -33,14 +34,15 @@ class SessionNote:
     """The note about one caller's session at one upstream, as a `Handover`.
 
     Parameters:
-        upstream: where the session is: what identifies the server and how it is reached.
+        entry: the configured server; a session is good for it, reached this way, and nothing else.
         key: whose session it is.
         notes, replicas: what the replicas of the gateway share.
     """
 
-    def __init__(self, upstream: str, key: Key, notes: Notes, replicas: Replicas) -> None:
+    def __init__(self, entry: Entry, key: Key, notes: Notes, replicas: Replicas) -> None:
         owner, capabilities, _ = key
-        self._key = hashlib.sha256(b"\0".join([upstream.encode(), owner.encode(), capabilities])).hexdigest()
+        server = _encode([entry.name, entry.url, sorted(entry.headers.items())])
+        self._key = hashlib.sha256(b"\0".join([server, owner.encode(), capabilities])).hexdigest()
         self._notes = notes
         self._replicas = replicas
 

@@ -278,6 +278,12 @@ def home_of(handle: str) -> str:
     return handle.partition(".")[0]
 
 
+def orphaned(context: Context, replica: str) -> bool:
+    """Whether a round that is answered at `replica` was asked for by a process of another one, which is gone."""
+    home = context.replay.home if context.replay is not None else None
+    return home not in (None, replica)
+
+
 def not_held(upstream: str) -> UpstreamUnavailable:
     """The error for a round whose call cannot be found any more."""
     what = "no longer holds this call open: it expired, or the process that held it is gone"

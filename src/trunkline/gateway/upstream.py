@@ -32,7 +32,7 @@ from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
 from trunkline.gateway.handovers import SessionNote
-from trunkline.gateway.holding import Holding, home_of, needed, not_held
+from trunkline.gateway.holding import Holding, home_of, needed, not_held, orphaned
 from trunkline.gateway.homes import Homes
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.listing import KINDS, Kind, Listed
@@ -45,7 +45,6 @@ from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus
 from trunkline.gateway.supervision import Backoff, Status, Supervised
 from trunkline.portable.model import Entry
-from trunkline.protocol import json
 
 _log = logging.getLogger("trunkline.gateway")
 
@@ -289,6 +288,8 @@ class Upstream:
             raise
         except RemoteError as error:
             self._mask.hide(error)
+            if error.remote_code == InvalidParams.code and orphaned(context, self._elsewhere.replicas.name):
+                raise not_held(self.name) from error
             raise from_remote(self.name, context.method, uri, error) from error
         except TransportError as error:
             self._note(connection, error)
@@ -397,7 +398,7 @@ class Upstream:
             if not await session.hear(method, params):
                 self._hear(relaying.log_line(params))
 
-        note = SessionNote(self._identity, session.key, self._notes, self._elsewhere.replicas)
+        note = SessionNote(self.entry, session.key, self._notes, self._elsewhere.replicas)
 
         async def elsewhere(method: str, params: dict[str, object]) -> dict[str, object] | None:
             others = await note.others()
@@ -405,12 +406,6 @@ class Upstream:
 
         session.elsewhere = elsewhere
         return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear, note))
-
-    @property
-    def _identity(self) -> str:
-        """What tells the server and the way to it from any other: a session is good for nothing else."""
-        entry = self.entry
-        return json.encode([entry.name, entry.url, sorted(entry.headers.items())]).decode()
 
     def _hear(self, line: str) -> None:
         self._supervised.hear(self._mask.text(line))
