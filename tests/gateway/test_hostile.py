@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from tests.gateway.callers import Caller, descendants, gateway, until
-from trunkline.engine.principal import Principal
 from trunkline.errors import RemoteError, UpstreamUnavailable
 from trunkline.gateway import Federation, Limits
 from trunkline.gateway.failures import RETRY_KEY, UPSTREAM_KEY
@@ -296,36 +294,3 @@ async def test_a_remote_server_that_hangs():
         assert "remote" in result["_meta"]["dev.trunkline/unavailable"]
         with pytest.raises(UpstreamUnavailable, match="upstream remote is still starting"):
             await caller.call("remote__echo")
-
-
-async def _round(callers, names):
-    """Every caller calls every one of these upstreams, all at once; the answers, and how long each took."""
-    took = []
-
-    async def one(number, caller, name):
-        begun = time.perf_counter()
-        result = await caller.call(f"{name}__echo", of=number, to=name)
-        took.append(time.perf_counter() - begun)
-        return result["content"][0]["text"]
-
-    calls = (one(number, caller, name) for number, caller in enumerate(callers) for name in names)
-    return await asyncio.gather(*calls), sorted(took)
-
-
-async def test_fifty_callers_over_twenty_upstreams_one_of_them_sick():
-    names = [f"well{number}" for number in range(19)]
-    entries = [process(name, "good") for name in names] + [process("silent", request_timeout=0.5)]
-    federation = Federation(entries, limits=Limits(silences=3, silence=0.5), backoff=FAST)
-    async with gateway(federation) as engine:
-        await until(lambda: all(status.tools for status in federation.statuses()), 50)
-        callers = [Caller(engine, principal=Principal("test", f"caller {number}")) for number in range(50)]
-        for _ in range(3):
-            well, alone = await _round(callers, names)
-            sick = asyncio.gather(*(caller.call("silent__echo") for caller in callers), return_exceptions=True)
-            same, beside_it = await _round(callers, names)
-            assert same == well
-            assert {type(answer) for answer in await sick} == {UpstreamUnavailable}
-            middle, late = len(alone) // 2, len(alone) * 99 // 100
-            print(f"p50 {alone[middle] * 1000:.1f} ms alone, {beside_it[middle] * 1000:.1f} ms beside a sick one;")
-            print(f"p99 {alone[late] * 1000:.1f} ms alone, {beside_it[late] * 1000:.1f} ms beside a sick one")
-        assert federation.statuses()[-1].circuit != "closed"

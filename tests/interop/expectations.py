@@ -87,7 +87,7 @@ BY_SERVER: dict[str, dict[str, Any]] = {
     },
     "fastmcp": {
         "server": ["workshop", "1.2.3", None],
-        "tools": ["add", "echo", "fail", "picture", "work"],
+        "tools": ["add", "echo", "fail", "outcome", "picture", "wait", "work"],
         "invalid": PYDANTIC,
         "unknown": [True, "Unknown tool: 'no_such_tool'"],
         "missing": missing(-32602, "Resource not found: 'notes://nowhere'"),
@@ -101,6 +101,8 @@ BY_GATEWAY: dict[str, dict[str, Any]] = {
     # A launched process is shared by all callers, and what it logs is for the operator alone.
     "python-sdk": {**GATEWAY, "chat": []},
     "typescript": GATEWAY,
+    "launched": {**GATEWAY, "chat": []},
+    "python-http": GATEWAY,
     "sessions": GATEWAY,
     "sse": GATEWAY,
     "fastmcp": GATEWAY,
@@ -136,8 +138,8 @@ ABSENT: dict[str, dict[str, set[str]]] = {
         "python-sdk legacy": {"listen"},
         "python-sdk sse": {"listen"},
         # What its workshop does not have: it pushes questions only, completes nothing, has no subscriptions.
-        "fastmcp": {"where", "chat", "complete", "cancel", "listen", *QUESTIONS},
-        "gateway over fastmcp": {"where", "chat", "complete", "cancel", "listen", *QUESTIONS},
+        "fastmcp": {"where", "chat", "complete", "listen", *QUESTIONS},
+        "gateway over fastmcp": {"where", "chat", "complete", "listen", *QUESTIONS},
         "gateway over sse": {"listen"},
     },
 }

@@ -31,6 +31,8 @@ SERVERS = {
     "everything": "`server-everything` {@modelcontextprotocol/server-everything}",
     "gateway over python-sdk": "trunkline's gateway, the Python SDK behind it over stdio",
     "gateway over typescript": "trunkline's gateway, the TypeScript SDK behind it over HTTP",
+    "gateway over launched": "trunkline's gateway, the TypeScript SDK behind it over stdio",
+    "gateway over python-http": "trunkline's gateway, the Python SDK behind it over HTTP",
     "gateway over sse": "trunkline's gateway, the Python SDK behind it over HTTP+SSE",
     "gateway over fastmcp": "trunkline's gateway, FastMCP behind it over HTTP",
     "gateway over sessions": "trunkline's gateway, the TypeScript SDK behind it over HTTP, 2025-11-25 alone",

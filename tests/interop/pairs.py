@@ -40,7 +40,7 @@ class Pair(NamedTuple):
     @property
     def workshop(self) -> str:
         """The server whose workshop the client sees."""
-        known = {"sessions": "typescript", "sse": "python-sdk"}
+        known = {"sessions": "typescript", "launched": "typescript", "sse": "python-sdk", "python-http": "python-sdk"}
         return known.get(self.upstream or "", self.upstream or self.server)
 
     @property
@@ -95,10 +95,12 @@ def _through_us() -> list[Pair]:
         pairs += [Pair("fastmcp", upstream, "auto", MODERN, "http")]
         pairs += [Pair("python-sdk", upstream, "auto", MODERN, "stdio")]
         pairs += [Pair("typescript", upstream, "2025-11-25", "2025-11-25", "stdio")]
-    # The TypeScript one again, as a server that knows no newer revision than 2025-11-25; the Python one over HTTP+SSE.
-    for old in ("gateway over sessions", "gateway over sse", "gateway over fastmcp"):
+    # The TypeScript one again, as a server that knows no newer revision than 2025-11-25, and launched; the Python one
+    # over HTTP, and over HTTP+SSE.
+    for upstream in ("sessions", "sse", "fastmcp", "launched", "python-http"):
         for client in ("python-sdk", "typescript"):
-            pairs += [Pair(client, old, "auto", MODERN, "http"), Pair(client, old, "2025-11-25", "2025-11-25", "http")]
+            for mode, revision in (("auto", MODERN), ("2025-11-25", "2025-11-25")):
+                pairs += [Pair(client, f"gateway over {upstream}", mode, revision, "http")]
     return pairs
 
 
@@ -118,9 +120,13 @@ _MET = {
     "typescript": ("typescript", "http"),
     "sessions": ("typescript", "sessions"),
     "sse": ("python-sdk", "sse"),
+    "python-http": ("python-sdk", "http"),
     "fastmcp": ("fastmcp", "http"),
 }
 """The upstreams that are met over HTTP: whose they are, and what they speak."""
+
+_LAUNCHED = {"python-sdk": "python-sdk", "launched": "typescript"}
+"""The others: whose they are."""
 
 LABEL = "shop"
 """What the upstream is called in the gateway's configuration."""
@@ -162,12 +168,12 @@ def observe(pair: Pair, serving: Serving) -> Seen:
 
 
 def gateway_command(upstream: str, how: str, serving: Serving) -> list[str]:
-    """What starts our gateway over one upstream: the Python one is launched, the others are met at their URL."""
-    if upstream != "python-sdk":
+    """What starts our gateway over one upstream."""
+    if upstream in _MET:
         server, spoken = _MET[upstream]
         entry: dict[str, object] = {"url": serving(server_command(server, spoken))}
     else:
-        command, *arguments = server_command(upstream, "stdio")
+        command, *arguments = server_command(_LAUNCHED[upstream], "stdio")
         entry = {"command": command, "args": arguments}
     file = Path(_folder.name, f"{upstream}.json")
     file.write_text(json.dumps({"mcpServers": {LABEL: entry}}))

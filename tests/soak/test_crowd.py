@@ -10,7 +10,7 @@ from tests.wires.crowd import CALLERS, ILLNESSES, SICK, crowd, pairs, spread
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
-PAIRS, CALLS, PAUSE = 12, 40, 0.15
+PAIRS, CALLS, PAUSE = 8, 20, 0.15
 
 
 async def test_one_sick_server_of_twenty_costs_the_others_little(tmp_path):

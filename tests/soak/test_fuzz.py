@@ -2,6 +2,12 @@
 
 Prints the seeds, and the memory slope in bytes per thousand inputs over the second half of each run, by least
 squares, with its standard error. `FUZZ_SEED=n make soak ARGS=tests/soak/test_fuzz.py` tries other inputs.
+
+What the resident memory of the HTTP server grows by, some 10 to 50 kB per thousand inputs, is the allocator's, not
+ours. Over 40,000 inputs, looked at after each 2,000: Python objects stay at 32,900 to 33,000; blocks in use grow by
+27 per thousand inputs; what glibc has handed out grows from 6.06 to 6.08 MB, less than 1 kB per thousand; what it keeps
+free goes up and down between 1.5 and 4.5 MB. With `malloc_trim` at each look, memory stands at 50.3 to 50.9 MB for the
+first 26,000 inputs, takes one step of 1.7 MB and stands at 52.1 MB for the rest: a step is an arena of pymalloc.
 """
 
 import math

@@ -1,13 +1,16 @@
-"""A client that shows what is on the wire: requests of any revision over HTTP, and everything that comes back."""
+"""A client that shows what is on the wire: requests of any revision over HTTP, and everything that comes back.
+
+It shares no code with the product.
+"""
 
 import asyncio
 import contextlib
 import itertools
+import json
 
 import aiohttp
 
 from tests.wires.server import MODERN, PREFIX
-from trunkline.protocol import json, sse
 
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
@@ -53,7 +56,9 @@ class WireClient:
         self._standing = None
 
     async def __aenter__(self):
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=50))
+        # Idle connections are dropped before the gateway drops them: a request must not meet one that is being closed.
+        pool = aiohttp.TCPConnector(keepalive_timeout=2)
+        self._http = aiohttp.ClientSession(connector=pool, timeout=aiohttp.ClientTimeout(total=50))
         if not self.modern:
             hello = {
                 "protocolVersion": self.revision,
@@ -188,7 +193,7 @@ class WireClient:
             name = params.get("uri" if message["method"] == "resources/read" else "name")
             if message["method"] in ("tools/call", "prompts/get", "resources/read"):
                 headers["Mcp-Name"] = name
-        async with self._http.post(self.url, data=json.encode(message), headers=headers) as response:
+        async with self._http.post(self.url, data=json.dumps(message), headers=headers) as response:
             if message.get("method") == "initialize" and response.status == 200:
                 self._session = {"Mcp-Session-Id": response.headers["Mcp-Session-Id"]}
                 if self.revision != "2025-03-26":
@@ -199,15 +204,18 @@ class WireClient:
             else:
                 body = await response.read()
                 if body:
-                    yield json.plain(body)
+                    yield json.loads(body)
 
 
 async def _events(response):
-    parser = sse.Parser()
+    """The messages of an event stream; what they carry beside `data` is of no interest here."""
+    rest = b""
     async for chunk in response.content.iter_any():
-        for event in parser.feed(chunk):
-            if event.data:
-                yield json.plain(event.data.encode())
+        *events, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n\n")
+        for event in events:
+            data = [line.removeprefix(b"data:") for line in event.split(b"\n") if line.startswith(b"data:")]
+            if b"".join(data).strip():
+                yield json.loads(b"\n".join(data))
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 """The workshop in FastMCP, as far as it goes there: `fastmcp_server.py stdio|http`; the latter prints its URL."""
 
+import asyncio
 import logging
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing_extensions import TypedDict
 
 logging.disable(logging.CRITICAL)
 server = FastMCP("workshop", instructions="Ask before you cut.", version="1.2.3")
+waits: dict[str, str] = {}
 
 
 class Sum(TypedDict):
@@ -49,6 +51,24 @@ async def work(steps: int, ctx: Context) -> str:
     for step in range(1, steps + 1):
         await ctx.report_progress(step, steps, f"step {step}")
     return "done"
+
+
+@server.tool(output_schema=None)
+async def wait(key: str) -> str:
+    """Wait until the client gives up."""
+    waits[key] = "waiting"
+    try:
+        await asyncio.sleep(30)
+    except asyncio.CancelledError:
+        waits[key] = "cancelled"
+        raise
+    return "nobody gave up"
+
+
+@server.tool(output_schema=None)
+def outcome(key: str) -> str:
+    """Tell what became of a wait."""
+    return waits.get(key, "unknown")
 
 
 @server.resource("notes://today", mime_type="text/plain")
