@@ -37,8 +37,8 @@ def set_up(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Their lines repeat ours, without the request's id.
-    for noisy in ("uvicorn", "uvicorn.error", "aiohttp.access", "asyncio"):
+    # Their lines repeat ours, without the request's id, or are of no use to operators.
+    for noisy in ("uvicorn", "uvicorn.error", "aiohttp.access", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
