@@ -321,12 +321,11 @@ class LegacyPeer(BasePeer):
                 return await http.resume(call, self._headers("", {}))
             except InvalidAnswer:
                 raise
-            except HttpFailure as failure:
-                # Also a 404: in a new session the request would run a second time.
-                raise TransportError(f"{what} ({failure.status})") from failure
             except TransportError as error:
                 if isinstance(error, HttpFailure) and error.status < 500:
-                    raise
+                    # Also a 404: in a new session the request would run a second time.
+                    raise TransportError(f"{what} ({error.status})") from error
+                # A balancer answers 502 and its like while it looks for somebody else.
                 failures = failures + 1 if call.last_event_id == before else 0
                 if failures == _RESUMPTIONS:
                     raise TransportError(what) from error
