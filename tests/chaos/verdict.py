@@ -15,7 +15,10 @@ CUT = re.compile(
 """A call that was under way on a killed replica may end like this, once."""
 
 DEAF = re.compile(r"timed out")
-"""The TypeScript client does not notice that a modern call's stream has ended without its response, and waits on."""
+"""The TypeScript client does not notice that a modern call's stream has ended without its response, and waits on.
+
+So it does in a legacy session whose stream breaks again while it is resumed.
+"""
 
 NOT_HELD = re.compile(r"no longer holds this call open.*without requestState")
 """And a call that waits for a person there like this."""
@@ -23,7 +26,7 @@ NOT_HELD = re.compile(r"no longer holds this call open.*without requestState")
 
 def faults(ledger: Ledger, executions: Mapping[str, int]) -> list[str]:
     """Everything that should not have happened."""
-    found = [f"{_told(call)}" for call in ledger.failed() if not _forgivable(ledger, call)]
+    found = [_told(ledger, call) for call in ledger.failed() if not _forgivable(ledger, call)]
     found += [f"{id} was executed {times} times" for id, times in executions.items() if times > 1]
     lost = [call for call in ledger.of(what="count") if call.id and not call.why and not executions.get(call.id)]
     return found + [f"{call.who}: {call.id} was answered and not executed" for call in lost]
@@ -37,10 +40,14 @@ def _forgivable(ledger: Ledger, call: Call) -> bool:
         return bool(NOT_HELD.search(call.why) or CUT.search(call.why))
     if call.who.startswith("ours") and call.what.split()[0] in SAFE:
         return False
-    if call.who == "typescript modern" and DEAF.search(call.why):
+    if call.who.startswith("typescript") and DEAF.search(call.why):
         return True
     return bool(CUT.search(call.why))
 
 
-def _told(call: Call) -> str:
-    return f"{call.who}: {call.what} after {call.ended - call.began:.1f} s: {call.why} (retriable: {call.retriable})"
+def _told(ledger: Ledger, call: Call) -> str:
+    blows = ", ".join(
+        f"{blow.what} {blow.began - call.began:+.1f}..{blow.over - call.began:+.1f}" for blow in ledger.blows
+    )
+    told = f"{call.who}: {call.what} after {call.ended - call.began:.1f} s: {call.why} (retriable: {call.retriable})"
+    return f"{told}; from its beginning on: {blows}"
