@@ -38,7 +38,7 @@ class Error(NamedTuple):
 
 
 ANSWERED = None
-MUTE = Error("did not answer|no sign of life", False)
+MUTE = Error("timed out at", False)
 """A tool may have run, so trying again is the caller's own decision."""
 
 GONE = Error("the call may have run|it may have run", False)
