@@ -82,6 +82,7 @@ async def test_sessions_made_and_dropped_leave_nothing(
     await application.stop()
 
 
+@pytest.mark.soak
 async def test_a_client_that_stops_reading_holds_up_nothing_and_piles_up_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

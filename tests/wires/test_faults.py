@@ -18,6 +18,8 @@ from tests.wires.server import MODERN
 from trunkline.gateway.dialling import Call, Dialler
 from trunkline.portable.model import Entry
 
+pytestmark = pytest.mark.soak
+
 SILENCE = 2.0
 """Seconds without a sign of life after which the gateway gives a call to `hasty` up; to `sick` it is patient."""
 
