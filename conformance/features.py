@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 import wave
 from typing import Annotated
 
@@ -133,28 +134,41 @@ def _behaviour(server: Server) -> None:
 
 
 def _changes(server: Server) -> None:
-    # For a moment only: replicas of this server list the same again when the suite asks the next one.
+    present: set[str] = set()
+    # Replicas have to list the same again when the suite asks the next one.
+    momentary = "CONFORMANCE_STORAGE" in os.environ
+
     @server.tool
     async def test_trigger_tool_change() -> str:
-        """Add a tool to the list, and take it away again."""
+        """Add a tool to the list, or take it away again; of replicas the list is the same afterwards."""
 
         def come_and_go() -> str:
-            """Here for a moment."""
+            """Here for a while."""
             return "here"
 
-        server.add_tool(come_and_go)
+        if "tool" not in present:
+            present.add("tool")
+            server.add_tool(come_and_go)
+            if not momentary:
+                return "The list of tools changed"
+        present.remove("tool")
         server.remove_tool("come_and_go")
         return "The list of tools changed"
 
     @server.tool
     async def test_trigger_prompt_change() -> str:
-        """Add a prompt to the list, and take it away again."""
+        """Add a prompt to the list, or take it away again."""
 
         def come_and_go_prompt() -> str:
-            """Here for a moment."""
+            """Here for a while."""
             return "here"
 
-        server.prompt(come_and_go_prompt)
+        if "prompt" not in present:
+            present.add("prompt")
+            server.prompt(come_and_go_prompt)
+            if not momentary:
+                return "The list of prompts changed"
+        present.remove("prompt")
         server.remove_prompt("come_and_go_prompt")
         return "The list of prompts changed"
 
