@@ -81,7 +81,8 @@ async def refused(response: aiohttp.ClientResponse) -> None:
 @pytest.mark.timeout(240)
 async def test_the_database_is_away_for_a_while(database: Server, home: Path, seconds: float) -> None:
     storm = Storm(Shape(replicas=2, legacy=False), home, emptied(database))
-    async with storm.running(), aiohttp.ClientSession() as http:
+    # A bound for the whole: what it waits for is seen where it ends.
+    async with storm.running(), aiohttp.ClientSession() as http, asyncio.timeout(seconds + 120):
         here, there = storm.replicas
         session, other, plain, far = (Web(one.port, http) for one in (here, there, here, there))
         await session.begin()

@@ -12,7 +12,7 @@ from tests.gateway.callers import ALICE, BOB, Caller, until
 from tests.storage.conftest import QUICK, url  # noqa: F401
 from trunkline.engine.engine import Engine
 from trunkline.engine.sealed import Keys
-from trunkline.errors import ProtocolError, RemoteError, UpstreamUnavailable
+from trunkline.errors import ProtocolError, RemoteError, StorageUnavailable, UpstreamUnavailable
 from trunkline.gateway import Federation
 from trunkline.gateway.dialling import Dialler
 from trunkline.portable.model import Entry
@@ -64,6 +64,10 @@ async def replicas(database: str, count: int = 2, **options: object) -> AsyncIte
             await one.start()
             stack.push_async_callback(one.stop)
         yield made
+
+
+async def unavailable(*_: object) -> bool:
+    raise StorageUnavailable("The database is away")
 
 
 def text(result: dict) -> str:
@@ -188,6 +192,25 @@ async def test_a_call_under_way_at_a_replica_that_dies_is_one_clear_error(url: s
         await until(lambda: a.federation._elsewhere._incoming)
         a.federation._elsewhere._tell = lambda *_: asyncio.sleep(3600)
         await a.die()
+        with pytest.raises(ProtocolError, match="may have run"):
+            await asyncio.wait_for(calling, 20)
+
+
+async def test_who_waits_is_answered_although_late_to_beat(url: str) -> None:  # noqa: F811
+    async with replicas(url) as (a, b):
+        await a.caller().call("up__remember", word="x")
+        b.shared.storage.replicas._beating.cancel()
+        called = b.caller().call("up__sleep", seconds=QUICK.lease + 1)
+        assert text(await asyncio.wait_for(called, 20)) == "slept"
+
+
+async def test_a_call_that_outlives_the_database_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("trunkline.gateway.elsewhere._OUTAGE", 1.0)
+    async with replicas(url) as (a, b):
+        await a.caller().call("up__remember", word="x")
+        calling = asyncio.create_task(b.caller().call("up__sleep", seconds=60))
+        await until(lambda: a.federation._elsewhere._incoming)
+        monkeypatch.setattr(b.federation._elsewhere.replicas, "alive", unavailable)
         with pytest.raises(ProtocolError, match="may have run"):
             await asyncio.wait_for(calling, 20)
 

@@ -54,6 +54,24 @@ async def test_an_outage_ends_nothing(spare: Server, how: signal.Signals) -> Non
         await until(lambda: (one.name, b"heard at once") in got)
 
 
+async def test_nobody_dies_of_an_outage(spare: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = emptied(spare)
+    async with open_storage(url, timing=QUICK) as one, open_storage(url, timing=QUICK) as two:
+        # The last to come back: it beats no more.
+        two.replicas._beating.cancel()
+        spare.stop()
+        await until(lambda: not one.healthy)
+        await asyncio.sleep(QUICK.lease + 1)
+        spare.start()
+        await until(lambda: one.healthy)
+        assert await one.replicas.alive(two.name)
+        assert await one.replicas.send(two.name, "t", b"")
+        # Everybody has had the time.
+        monkeypatch.setattr("trunkline.storage.database._RETURN", 0.1)
+        await asyncio.sleep(0.2)
+        assert not await one.replicas.alive(two.name)
+
+
 async def test_a_server_that_does_not_answer_is_given_up(spare: Server) -> None:
     url = emptied(spare)
     async with open_storage(url, timing=QUICK) as one:

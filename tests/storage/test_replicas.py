@@ -102,6 +102,17 @@ async def test_a_replica_that_does_not_beat_is_dead(url: str) -> None:
         assert await one.replicas.send(two.name, "t", b"") is False
 
 
+async def test_patient_mail_is_kept_for_who_is_late_and_not_for_who_has_left(url: str) -> None:
+    async with open_storage(url, timing=QUICK) as one:
+        async with open_storage(url, timing=QUICK) as two:
+            got = inbox(two)
+            two.replicas._beating.cancel()
+            await asyncio.sleep(QUICK.lease + 0.5)
+            assert await one.replicas.send(two.name, "t", b"1", patient=True) is True
+            await until(lambda: got == [(one.name, b"1")])
+        assert await one.replicas.send(two.name, "t", b"2", patient=True) is False
+
+
 async def test_listening_ends_and_a_broken_listener_disturbs_nobody(url: str) -> None:
     async with open_storage(url) as one, open_storage(url) as two:
         ended: list[bytes] = []

@@ -268,8 +268,11 @@ class Replicas(Protocol):
     async def alive(self, name: str) -> bool:
         """Whether a replica lives."""
 
-    async def send(self, name: str, topic: str, message: bytes) -> bool:
-        """Tell one; kept for it when this returns. False where it does not live."""
+    async def send(self, name: str, topic: str, message: bytes, *, patient: bool = False) -> bool:
+        """Tell one; kept for it when this returns. False where it does not live.
+
+        What is `patient` is kept, too, for one that has not been heard of for a while and may be back.
+        """
 
     async def recall(self, name: str, topic: str, message: bytes) -> bool:
         """Take back what one was told and is not like anything else it was; False where it may have acted on it."""

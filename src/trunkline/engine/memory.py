@@ -76,7 +76,7 @@ class LoneReplica:
         """Whether it is this one."""
         return name == self.name
 
-    async def send(self, name: str, topic: str, message: bytes) -> bool:
+    async def send(self, name: str, topic: str, message: bytes, *, patient: bool = False) -> bool:
         """There is no other."""
         return False
 

@@ -33,7 +33,7 @@ _LOOK = 2.0
 """Seconds between two looks whether the other replica still lives."""
 
 _OUTAGE = 120.0
-"""Seconds for which what must be said waits for a database that is out of reach."""
+"""Seconds for which a database may be out of reach until what is at another replica is given up."""
 
 _ANSWERING = 900.0
 """Seconds a person may take to answer; whoever asks them has a bound of its own that is shorter."""
@@ -158,12 +158,13 @@ class Elsewhere:
             raise ReplicaLost(delivered=False)
 
     async def _next(self, told: "asyncio.Queue[Reply]", replica: str, begin: bytes) -> Reply:
+        look = _Look(self.replicas, replica)
         while True:
             try:
                 async with asyncio.timeout(_LOOK):
                     return await told.get()
             except TimeoutError:
-                if not await self._lives(replica) and told.empty():
+                if await look.lost() and told.empty():
                     raise ReplicaLost(delivered=not await self._recalled(replica, begin)) from None
 
     async def _recalled(self, replica: str, begin: bytes) -> bool:
@@ -172,13 +173,6 @@ class Elsewhere:
             return await self.replicas.recall(replica, TOPIC, begin)
         except StorageUnavailable:
             return False
-
-    async def _lives(self, replica: str) -> bool:
-        """Whether it lives, as far as is known: an outage of the database says nothing about it."""
-        try:
-            return await self.replicas.alive(replica)
-        except StorageUnavailable:
-            return True
 
     async def _ask(self, replica: str, asked: AskedOf, context: Context) -> None:
         """Carry a question to the client of this replica, and its answers back."""
@@ -253,23 +247,25 @@ class Elsewhere:
         try:
             if not await self._tell(sender, asked):
                 raise ReplicaLost
+            look = _Look(self.replicas, sender)
             while not (await asyncio.wait([future], timeout=_LOOK))[0]:
-                if not await self._lives(sender):
+                if await look.lost():
                     raise ReplicaLost
             return future.result()
         finally:
             del self._asking[asked.id, asked.number]
 
-    async def _say(self, replica: str, word: Word) -> bool:
-        return await self.replicas.send(replica, TOPIC, words.encode(word))
+    async def _say(self, replica: str, word: Word, *, patient: bool = False) -> bool:
+        return await self.replicas.send(replica, TOPIC, words.encode(word), patient=patient)
 
     async def _tell(self, replica: str, word: Word) -> bool:
         """Say what must arrive: while the database is out of reach, it is waited for. False where nobody is there."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _OUTAGE
+        # Longer than whoever waits for it does.
+        deadline = loop.time() + 2 * _OUTAGE
         while True:
             try:
-                return await self._say(replica, word)
+                return await self._say(replica, word, patient=True)
             except StorageUnavailable as error:
                 if loop.time() > deadline or self._stopped:
                     _log.warning("replica %s cannot be told of a call: %s", replica, error)
@@ -280,6 +276,25 @@ class Elsewhere:
         task = asyncio.get_running_loop().create_task(self._tell(replica, word))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+
+
+class _Look:
+    """Looks whether another replica is lost: it does not live, or nobody could tell for too long."""
+
+    def __init__(self, replicas: Replicas, name: str) -> None:
+        self._replicas = replicas
+        self._name = name
+        self._untold = 0.0
+
+    async def lost(self) -> bool:
+        """Whether what is there is given up; asked each `_LOOK` seconds."""
+        try:
+            alive = await self._replicas.alive(self._name)
+        except StorageUnavailable:
+            self._untold += _LOOK
+            return self._untold > _OUTAGE
+        self._untold = 0.0
+        return not alive
 
 
 class _Work:

@@ -107,7 +107,8 @@ class Errands:
         except Exception:
             logger.exception("an errand of replica %s failed", sender)
         try:
-            await self._replicas.send(sender, f"{self._topic} answers", _encode(_Answer(request.id, answer)))
+            told = _encode(_Answer(request.id, answer))
+            await self._replicas.send(sender, f"{self._topic} answers", told, patient=True)
         except Exception:
             logger.exception("replica %s could not be answered", sender)
 

@@ -10,6 +10,7 @@ it must not have effects but its SQL.
 import asyncio
 import datetime
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -24,6 +25,9 @@ T = TypeVar("T")
 PATIENCE = 5.0
 """Seconds after which an operation that got no answer is given up."""
 
+_RETURN = 2 * PATIENCE
+"""Seconds after an outage in which every replica that lives is heard of again."""
+
 
 class Health:
     """Whether the database can be reached; while it cannot, only the heartbeat tries and everything else fails at once.
@@ -36,6 +40,15 @@ class Health:
         self.name = name
         self.trouble: str | None = None
         self._turned = asyncio.Event()
+        self._began = self._ended = -_RETURN
+
+    @property
+    def absence(self) -> float:
+        """Seconds for which it cannot be reached, or could not until a moment ago: nobody else could beat meanwhile."""
+        now = time.monotonic()
+        if self.trouble is not None:
+            return now - self._began
+        return self._ended - self._began if now - self._ended < _RETURN else 0.0
 
     def check(self) -> None:
         """Raises `StorageUnavailable` while the database is out of reach."""
@@ -48,6 +61,9 @@ class Health:
             since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
             self.trouble = f"The database {self.name} is out of reach since {since}: {why}; it is tried again"
             logger.warning("%s", self.trouble)
+            now = time.monotonic()
+            if now - self._ended > _RETURN:
+                self._began = now
             self._turn()
         return StorageUnavailable(self.trouble)
 
@@ -55,6 +71,7 @@ class Health:
         """Note that the database answers."""
         if self.trouble is not None:
             self.trouble = None
+            self._ended = time.monotonic()
             logger.warning("the database %s can be reached again", self.name)
             self._turn()
 

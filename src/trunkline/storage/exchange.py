@@ -35,11 +35,11 @@ class Exchange:
 
     Parameters:
         replica: its name.
-        lease: seconds without a heartbeat after which a recipient is dead.
+        lease: tells the seconds without a heartbeat after which a recipient is dead.
         kept: seconds for which broadcasts are kept.
     """
 
-    def __init__(self, database: Database, replica: str, *, lease: float, kept: float) -> None:
+    def __init__(self, database: Database, replica: str, *, lease: Callable[[], float], kept: float) -> None:
         self._database = database
         self._replica = replica
         self._lease = lease
@@ -82,12 +82,13 @@ class Exchange:
             loop.create_task(self._database.watch(channels, self._arrived.set, alone), name="trunkline-watch"),
         ]
 
-    async def send(self, name: str, topic: str, message: bytes) -> bool:
+    async def send(self, name: str, topic: str, message: bytes, *, patient: bool = False) -> bool:
         """Mail to one replica; see `Replicas.send`."""
         self._database.health.check()
         loop = asyncio.get_running_loop()
         sent: asyncio.Future[bool] = loop.create_future()
-        self._letters.append((Letter(name, next(self._number), topic, message), loop.time() + PATIENCE, sent))
+        letter = Letter(name, next(self._number), topic, message, patient)
+        self._letters.append((letter, loop.time() + PATIENCE, sent))
         self._send.set()
         return await sent
 
@@ -186,14 +187,14 @@ class Exchange:
         letters = self._letters[:_BATCH]
         written = [(posts.GAP, b""), *news] if self._lost else news
 
-        def work(connection: Connection) -> set[str]:
-            alive = posts.post(connection, self._replica, [one for one, _, _ in letters], self._lease)
+        def work(connection: Connection) -> dict[str, bool]:
+            known = posts.post(connection, self._replica, [one for one, _, _ in letters], self._lease())
             if written:
                 posts.broadcast(connection, self._replica, written)
-            return alive
+            return known
 
         try:
-            alive = await self._database.write(work, durable=bool(letters))
+            known = await self._database.write(work, durable=bool(letters))
         except BaseException:
             self._broadcasts = dict.fromkeys(news) | self._broadcasts
             raise
@@ -202,7 +203,7 @@ class Exchange:
         self._letters = self._letters[len(letters) :]
         for letter, _, sent in letters:
             if not sent.done():
-                sent.set_result(letter.recipient in alive)
+                sent.set_result(letter.reaches(known))
 
     def _give_up_letters(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -43,7 +43,7 @@ async def sweep(database: Database, timing: Timing) -> None:
     """Erase all that is due, in transactions of a bounded size."""
 
     def orphans(connection: Connection) -> int:
-        living = select(replicas.c.name).where(replicas.c.beat > clock() - timing.lease)
+        living = select(replicas.c.name).where(replicas.c.beat > clock() - timing.lease - database.health.absence)
         alone = ~streams.c.finished & streams.c.ends.is_(None) & streams.c.replica.not_in(living)
         connection.execute(update(streams).where(alone).values(ends=clock() + timing.orphaned))
         return 0

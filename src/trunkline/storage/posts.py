@@ -26,12 +26,20 @@ _MOST = 1000
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """A message to one replica. Numbers of a sender only grow."""
+    """A message to one replica. Numbers of a sender only grow.
+
+    One that is `patient` is kept for a recipient that is late, too, and has not left.
+    """
 
     recipient: str
     number: int
     topic: str
     message: bytes
+    patient: bool = False
+
+    def reaches(self, known: dict[str, bool]) -> bool:
+        """Whether its recipient is there, by what `post` told."""
+        return self.recipient in known if self.patient else known.get(self.recipient, False)
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -48,8 +56,8 @@ class Delivery(msgspec.Struct, frozen=True):
 
 # Read again and again: made once.
 _NOW = select(clock())
-_ALIVE = select(replicas.c.name).where(
-    replicas.c.name.in_(bindparam("wanted", expanding=True)), replicas.c.beat > clock() - bindparam("lease")
+_KNOWN = select(replicas.c.name, replicas.c.beat > clock() - bindparam("lease")).where(
+    replicas.c.name.in_(bindparam("wanted", expanding=True)), replicas.c.beat > 0
 )
 _BROADCAST = broadcasts.insert().values(sent=clock())
 _NEWS = (
@@ -87,10 +95,11 @@ def broadcast(connection: Connection, sender: str, messages: list[tuple[str, byt
     wake(connection, CHANNEL)
 
 
-def post(connection: Connection, sender: str, letters: list[Letter], lease: float) -> set[str]:
-    """Write mail to those who are alive, wake them, and tell who they are."""
+def post(connection: Connection, sender: str, letters: list[Letter], lease: float) -> dict[str, bool]:
+    """Write mail to those who are there, wake them, and tell who is known, and whether alive."""
     wanted = sorted({letter.recipient for letter in letters})
-    alive = set(connection.execute(_ALIVE, {"wanted": wanted, "lease": lease}).scalars())
+    found = connection.execute(_KNOWN, {"wanted": wanted, "lease": lease})
+    known = {name: bool(alive) for name, alive in found}
     rows = [
         {
             "recipient": one.recipient,
@@ -100,13 +109,13 @@ def post(connection: Connection, sender: str, letters: list[Letter], lease: floa
             "message": one.message,
         }
         for one in letters
-        if one.recipient in alive
+        if one.reaches(known)
     ]
     if rows:
         # They may be there already, from a transaction whose end nobody saw.
         connection.execute(_posting(connection.dialect.name), rows)
-        wake(connection, *map(channel_of, sorted(alive)))
-    return alive
+        wake(connection, *map(channel_of, sorted(known)))
+    return known
 
 
 def read(connection: Connection, replica: str, last: int) -> Delivery:

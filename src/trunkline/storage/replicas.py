@@ -75,11 +75,16 @@ class Replicas:
         self.name = name
         self._database = database
         self._timing = timing
-        self._exchange = Exchange(database, name, lease=timing.lease, kept=timing.kept)
+        self._exchange = Exchange(database, name, lease=lambda: self.lease, kept=timing.kept)
         self._facts = msgspec.json.encode({"host": platform.node(), "pid": os.getpid()}).decode()
         self._others: set[str] = set()
         self._beaten = 0.0
         self._beating: asyncio.Task[None] | None = None
+
+    @property
+    def lease(self) -> float:
+        """Seconds without a heartbeat after which a replica is dead; while nobody can beat, nobody dies of it."""
+        return self._timing.lease + self._database.health.absence
 
     async def alive(self, name: str) -> bool:
         """Whether a replica's heartbeat is younger than its lease."""
@@ -88,7 +93,7 @@ class Replicas:
     async def gone(self, names: Iterable[str]) -> set[str]:
         """Those of some replicas that are not alive."""
         asked = set(names)
-        living = select(table.c.name).where(table.c.name.in_(asked), table.c.beat > clock() - self._timing.lease)
+        living = select(table.c.name).where(table.c.name.in_(asked), table.c.beat > clock() - self.lease)
         return asked - await self._database.read(lambda connection: set(connection.execute(living).scalars()))
 
     async def living(self) -> list[Replica]:
@@ -109,13 +114,14 @@ class Replicas:
 
         return await self._database.read(work)
 
-    async def send(self, name: str, topic: str, message: bytes) -> bool:
+    async def send(self, name: str, topic: str, message: bytes, *, patient: bool = False) -> bool:
         """Mail to one replica, durable when this returns; False when that replica is not alive.
 
-        It arrives exactly once, after all that was sent to it from here before. Raises `StorageUnavailable` when the
-        database cannot be reached; only then may it arrive although it failed.
+        `patient` mail is kept, too, for a replica that is late and may be back; False when it has left. Mail arrives
+        exactly once, after all that was sent to it from here before. Raises `StorageUnavailable` when the database
+        cannot be reached; only then may it arrive although it failed.
         """
-        return await self._exchange.send(name, topic, message)
+        return await self._exchange.send(name, topic, message, patient=patient)
 
     async def recall(self, name: str, topic: str, message: bytes) -> bool:
         """Take back mail that was not read yet, known by its text; whether nobody has acted on it, or ever will.

@@ -203,8 +203,10 @@ class _Peers:
     async def alive(self, name: str) -> bool:
         return name == self.name or await _there(self._storage).replicas.alive(name)
 
-    async def send(self, name: str, topic: str, message: bytes) -> bool:
-        return name != self.name and await _there(self._storage).replicas.send(name, topic, message)
+    async def send(self, name: str, topic: str, message: bytes, *, patient: bool = False) -> bool:
+        if name == self.name:
+            return False
+        return await _there(self._storage).replicas.send(name, topic, message, patient=patient)
 
     async def recall(self, name: str, topic: str, message: bytes) -> bool:
         return await _there(self._storage).replicas.recall(name, topic, message)
