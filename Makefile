@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 PYTHON ?= python3
+# One more than there are cores: many tests wait for processes. `-n 0` among ARGS runs them in this one.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PY := .venv/bin/python
 UV := .venv/bin/uv
 STAMPS := build/stamps
@@ -33,7 +35,7 @@ up: $(VENV) $(NODE) ## run the gateway over the sample mcp.json (MCP=path for yo
 	@$(if $(MCP),.venv/bin/trunkline up "$(MCP)",examples/up.sh)
 
 test: $(VENV) $(NPM) $(PEERS) $(BALANCERS) ## run every test
-	@$(PY) -m pytest --durations=10 $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations=10 $(ARGS)
 
 check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated code
 	@$(PY) tools/check.py

@@ -43,7 +43,6 @@ def assert_unharmed(storm: Storm) -> None:
     assert not faults(storm.ledger, storm.folder.executions())
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(300)
 async def test_replicas_are_killed_and_replaced(database: Server, home: Path) -> None:
     storm = Storm(Shape(callers=1, others=KINDS), home, emptied(database))

@@ -40,7 +40,6 @@ async def test_events_are_seen_before_the_call_ends(stack: Stack) -> None:
     assert answer["result"]["content"][0]["text"] == "let go"
 
 
-@pytest.mark.soak
 async def test_a_subscription_stays_open_for_longer_than_a_balancer_waits(stack: Stack) -> None:
     """A stream in which nothing happens has a comment every 15 seconds; nginx here waits for 20."""
     wanted = {"notifications": {"toolsListChanged": True}}

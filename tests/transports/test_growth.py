@@ -35,8 +35,13 @@ async def ask(
     scope = {"type": "http", "method": method, "path": "/mcp", "headers": fields, "root_path": ""}
     sent: list[Mapping[str, object]] = []
 
+    bodies = [body]
+
     async def receive() -> Mapping[str, object]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if not bodies:
+            # As a client that stays: a task that watches for its leaving waits.
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False}
 
     async def send(event: Mapping[str, object]) -> None:
         sent.append(event)
@@ -82,7 +87,6 @@ async def test_sessions_made_and_dropped_leave_nothing(
     await application.stop()
 
 
-@pytest.mark.soak
 async def test_a_client_that_stops_reading_holds_up_nothing_and_piles_up_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

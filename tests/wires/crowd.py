@@ -64,6 +64,9 @@ class Crowd:
         healthy = zip(self.callers, choices, strict=True)
         await asyncio.gather(*(self._one(caller, chance, each, pause, block) for caller, chance in healthy))
         block.processor = self.gateway.processor() - begun
+        async with asyncio.timeout(20):
+            while fault and not block.refused:
+                await asyncio.sleep(0.05)
         for task in (*patients, tending):
             task.cancel()
         await asyncio.gather(*patients, tending, return_exceptions=True)

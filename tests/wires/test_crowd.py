@@ -4,8 +4,6 @@ import pytest
 
 from tests.wires.crowd import ILLNESSES, SICK, crowd, pairs
 
-pytestmark = pytest.mark.soak
-
 
 @pytest.mark.timeout(180)
 async def test_one_sick_server_of_twenty_changes_no_answer_of_the_others(tmp_path):
