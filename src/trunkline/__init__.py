@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         UpstreamUnavailable,
     )
+    from trunkline.extensions.tasks.policy import Retry, TaskPolicy
     from trunkline.server.completion import Completed
     from trunkline.server.content import (
         Annotations,
@@ -87,9 +88,11 @@ _HOMES = {
     "RequestTimeout": "trunkline.errors",
     "ResourceLink": "trunkline.server.content",
     "ResourceNotFound": "trunkline.errors",
+    "Retry": "trunkline.extensions.tasks.policy",
     "SampleRequest": "trunkline.client.inputs",
     "Server": "trunkline.server.server",
     "StaticTokens": "trunkline.auth.static",
+    "TaskPolicy": "trunkline.extensions.tasks.policy",
     "Text": "trunkline.server.content",
     "ToolError": "trunkline.errors",
     "ToolResult": "trunkline.server.content",
@@ -139,9 +142,11 @@ __all__ = [
     "RequestTimeout",
     "ResourceLink",
     "ResourceNotFound",
+    "Retry",
     "SampleRequest",
     "Server",
     "StaticTokens",
+    "TaskPolicy",
     "Text",
     "ToolError",
     "ToolResult",
