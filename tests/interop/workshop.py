@@ -1,7 +1,7 @@
 """The trunkline server of these tests: everything a client can meet, as any author would write it.
 
-`python -m tests.interop.workshop` speaks stdio; with `--http` it binds a free port and prints its URL. With `--tasks` what
-asks and what answers in structure are durable tasks, which no client may notice that knows nothing of them.
+`python -m tests.interop.workshop` speaks stdio; with `--http` it binds a free port and prints its URL. With `--tasks`
+what asks and what answers in structure are durable tasks, which no client notices that knows nothing of them.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A call becomes a task, and its client fetches what came of it: over HTTP, every message checked against the schema."""
+"""A call becomes a task, and its client fetches what came of it; every message is checked against the schema."""
 
 import asyncio
 import json

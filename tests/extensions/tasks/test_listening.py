@@ -91,9 +91,7 @@ async def test_other_kinds_of_changes_come_on_the_same_stream(ann: Caller) -> No
 
 async def test_listening_needs_the_declaration(ann: Caller) -> None:
     with pytest.raises(Refused) as refused:
-        await ann.other(token="a", declared=False).send(
-            "subscriptions/listen", {"notifications": {"taskIds": ["t-1"]}}
-        )
+        await ann.other(token="a", declared=False).send("subscriptions/listen", {"notifications": {"taskIds": ["t-1"]}})
 
     assert (refused.value.status, refused.value.code) == (400, -32021)
 

@@ -168,8 +168,12 @@ async def old(ann: tuple[Caller, list[str]]) -> AsyncIterator[Web]:
 
 
 async def test_a_legacy_client_gets_an_ordinary_result(old: Web) -> None:
-    answer = await old.post(request(7, "tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}, "task": {"ttl": 1}}))
-    messages = await Events(answer).rest() if "event-stream" in answer.headers["Content-Type"] else [await answer.json()]
+    answer = await old.post(
+        request(7, "tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}, "task": {"ttl": 1}})
+    )
+    messages = (
+        await Events(answer).rest() if "event-stream" in answer.headers["Content-Type"] else [await answer.json()]
+    )
 
     assert messages[-1]["result"]["structuredContent"] == {"result": 3}
     assert "resultType" not in messages[-1]["result"]

@@ -85,7 +85,9 @@ class Calls:
             # A client without the extension brings answers to a task that does its work.
             task = await self._store().answer(replay.task, context.principal.owner, replay.answers)
             if task is None:
-                raise InvalidParams("Invalid params: the task this requestState belongs to is gone; call the tool again")
+                raise InvalidParams(
+                    "Invalid params: the task this requestState belongs to is gone; call the tool again"
+                )
             return await self._serve(context, rule, task)
         wishes = _wishes(context)
         policy = rule.policy if wishes.narrowed is UNSET else rule.policy.narrowed(wishes.narrowed)

@@ -31,7 +31,8 @@ def declares(context: Context) -> bool:
 def missing(what: str) -> MissingCapability:
     """The error -32021 of a request that needs the extension and does not declare it."""
     return MissingCapability(
-        {"extensions": {IDENTIFIER: {}}}, f"{what}: the client has to declare the extension {IDENTIFIER} with the request"
+        {"extensions": {IDENTIFIER: {}}},
+        f"{what}: the client has to declare the extension {IDENTIFIER} with the request",
     )
 
 

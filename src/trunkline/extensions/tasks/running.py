@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from trunkline.engine.context import Context
-from trunkline.engine.doors import Exchange, InputRequest
+from trunkline.engine.doors import Exchange, InputRequest, Result
 from trunkline.engine.principal import Principal
 from trunkline.engine.rounds import Replay
 from trunkline.errors import InvalidRequest, StorageUnavailable
@@ -107,7 +107,7 @@ def rebuilt(task: Task, running: "Running") -> Context:
 
 
 def replayed(task: Task) -> Replay:
-    """What the function was told and computed before; its idempotency keys hang on the chain, so one is always there."""
+    """What the function was told and computed before, and the chain that its idempotency keys hang on."""
     return Replay(chain=task.id) if task.replay is None else _decode_replay(task.replay)
 
 
@@ -131,6 +131,7 @@ class Running:
         "asking",
         "attempt",
         "id",
+        "interactive",
         "open",
         "policy",
         "reason",
@@ -146,6 +147,8 @@ class Running:
         self._message: str | None = None
         self._told = 0.0
         self.policy = policy
+        self.interactive = outlet is not None and outlet.interactive
+        """A task asks by parking, whatever its client could answer while a call is open."""
         self.asking = 0
         self.attempt = 1
         self.id: str | None = None
@@ -155,12 +158,13 @@ class Running:
         self.recorded = False
         """Whether the function records steps at all."""
         self.reason: Reason | None = None
-        self.work: asyncio.Future[object] | None = None
+        self.work: asyncio.Future[Result] | None = None
 
     def bind(self, task: Task) -> None:
         """From now on this is a run of a task."""
         self.id, self.run, self.attempt, self.policy = task.id, task.run, task.attempt, task.policy
         self._outlet = None
+        self.interactive = False
 
     def inside(self, context: Context) -> Context:
         """The context of a function that runs in a request and may become a task."""
@@ -170,14 +174,14 @@ class Running:
         inner.deadline = None
         return inner
 
-    async def store_as(self, create: Callable[[], Awaitable[Task | None]]) -> Task | None:
+    async def store_as(self, create: Callable[[], Awaitable[tuple[Task, bool]]]) -> tuple[Task, bool]:
         """Make the running function a task: what it records meanwhile waits until that is stored."""
         self._binding = asyncio.Event()
         try:
-            task = await create()
-            if task is not None:
+            task, fresh = await create()
+            if fresh:
                 self.bind(task)
-            return task
+            return task, fresh
         finally:
             self._binding.set()
             self._binding = None
@@ -189,11 +193,6 @@ class Running:
             self.work.cancel()
 
     # -- the exchange ----------------------------------------------------------------------------------------------
-
-    @property
-    def interactive(self) -> bool:
-        """A task asks by parking, whatever its client could answer while a call is open."""
-        return self._outlet is not None and self._outlet.interactive
 
     async def notify(self, message: bytes) -> None:
         """Progress becomes the status message; nothing else is told of a task (tasks, section 5, Notifications)."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 
 from trunkline.engine.context import Context
+from trunkline.engine.doors import Result
 from trunkline.engine.rounds import InputRequired, begin
 from trunkline.errors import InternalError, Interrupted, ProtocolError
 from trunkline.extensions.tasks.policy import delay_after
@@ -20,7 +21,7 @@ logger = logging.getLogger("trunkline.tasks")
 
 
 async def settle(
-    store: TaskStore, running: Running, context: Context, work: "asyncio.Future[object]", safe: bool
+    store: TaskStore, running: Running, context: Context, work: "asyncio.Future[Result]", safe: bool
 ) -> None:
     """Write down what a run came to. Nothing is written of a run whose claim is lost: whoever has it now does.
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 import msgspec
 
 from trunkline.engine.context import Context
-from trunkline.engine.doors import CallNext
+from trunkline.engine.doors import CallNext, Result
 from trunkline.errors import StorageUnavailable
 from trunkline.extensions.tasks.policy import TaskPolicy
 from trunkline.extensions.tasks.records import NewTask, Task
@@ -156,15 +156,15 @@ class Worker:
             self._wake.set()
         return task, fresh
 
-    async def adopt(self, running: Running, work: "asyncio.Future[object]", context: Context, new: NewTask) -> Task:
-        """Make a function that runs already the first attempt of a new task."""
+    async def adopt(self, running: Running, work: "asyncio.Future[Result]", context: Context, new: NewTask) -> Task:
+        """Make a function that runs already the first attempt of a new task.
 
-        async def create() -> Task:
-            task, _ = await self._store.create(new, worker=self._name, lease=self._pace.lease)
+        Where the client's idempotency key finds another task, the function is stopped, and that one returned.
+        """
+        task, fresh = await running.store_as(lambda: self._store.create(new, worker=self._name, lease=self._pace.lease))
+        if not fresh:
+            work.cancel()
             return task
-
-        task = await running.store_as(create)
-        assert task is not None
         running.work = work
         self._runs[task.id] = running
         self._spawn(self._attend(running, context, work))
@@ -227,7 +227,7 @@ class Worker:
         work = running.work = asyncio.ensure_future(self._call(context))
         await self._attend(running, context, work)
 
-    async def _attend(self, running: Running, context: Context, work: "asyncio.Future[object]") -> None:
+    async def _attend(self, running: Running, context: Context, work: "asyncio.Future[Result]") -> None:
         assert running.id is not None
         try:
             await asyncio.wait({work})
@@ -237,7 +237,7 @@ class Worker:
             if self._runs.get(running.id) is running:
                 del self._runs[running.id]
 
-    async def _settle(self, running: Running, context: Context, work: "asyncio.Future[object]") -> None:
+    async def _settle(self, running: Running, context: Context, work: "asyncio.Future[Result]") -> None:
         """Write down what a run came to."""
         if running.reason != "lost":
             await running.flush()
