@@ -23,12 +23,20 @@ class Line:
     def __init__(self) -> None:
         self.end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.closings = 0
+        self.busy = False
 
     async def closed(self) -> str:
         return await asyncio.shield(self.end)
 
     async def close(self) -> None:
         self.closings += 1
+
+    async def retire(self) -> None:
+        try:
+            while self.busy:
+                await asyncio.sleep(0.01)
+        finally:
+            await self.close()
 
 
 class Lines:
@@ -54,12 +62,16 @@ class Server:
     def __init__(self, child: ChildProcess) -> None:
         self.child = child
 
+    busy = False
+
     async def closed(self) -> str:
         await self.child.wait()
         return self.child.reason
 
     async def close(self) -> None:
         await self.child.close()
+
+    retire = close
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -164,6 +176,25 @@ async def test_a_broken_connection_is_closed_and_made_again() -> None:
     assert [status.since for status in seen] == sorted(status.since for status in seen)
     await upstream.stop()
     assert [status.state for status in seen[5:]] == ["stopping", "stopped"]
+
+
+async def test_what_is_under_way_over_a_broken_connection_may_come_back_and_holds_up_nothing() -> None:
+    connect = Lines()
+    upstream = Supervised("a", connect, backoff=FAST)
+    first = await upstream.ready(5)
+    first.busy = True
+    first.end.set_result("it takes no new connections")
+    await until(lambda: upstream.state == "ready" and len(connect.made) == 2)
+    assert first.closings == 0
+    first.busy = False
+    await until(lambda: first.closings == 1)
+    second = await upstream.ready(5)
+    second.busy = True
+    second.end.set_result("and so does it")
+    await until(lambda: len(connect.made) == 3)
+    connect.made[2].busy = True
+    await upstream.stop()
+    assert second.closings == connect.made[2].closings == 1
 
 
 async def test_a_crash_loop_is_called_failed_and_tried_on() -> None:

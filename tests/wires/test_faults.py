@@ -184,9 +184,13 @@ async def answers(stage, client, server):
             await asyncio.sleep(0.05)
 
 
-async def falls_ill(client, server, fault):
+async def process_of(client, server):
+    """The process that answers a caller."""
+    return int((await client.call(f"{server}__pid"))["content"][0]["text"])
+
+
+async def falls_ill(client, server, fault, pid):
     """What a caller gets whose call meets a fault: the text of the answer, or the error."""
-    pid = int((await client.call(f"{server}__pid"))["content"][0]["text"])
     token = {"_meta": {"progressToken": "mine"}}
     try:
         async with asyncio.timeout(30):
@@ -210,7 +214,10 @@ async def test_the_caller_is_told_and_nobody_else_is_hurt(stages, wire, fault):
     before = stage.gateway.resident()
     stage.gateway.forget_peak()
     async with clients(stage.gateway.url, revisions) as callers, neighbours(stage, others):
-        for told in await asyncio.gather(*(falls_ill(caller, server, fault) for caller in callers)):
+        # All of them before the first falls ill: where they share a stream, its fault is everybody's.
+        pids = [await process_of(caller, server) for caller in callers]
+        ill = (falls_ill(caller, server, fault, pid) for caller, pid in zip(callers, pids, strict=True))
+        for told in await asyncio.gather(*ill):
             check(told, expected, server)
         await well_again(stage, server)
         for caller in callers:
@@ -218,6 +225,18 @@ async def test_the_caller_is_told_and_nobody_else_is_hurt(stages, wire, fault):
             await answers(stage, caller, server)
     assert stage.gateway.peak() - before < ROOM
     assert "Traceback" not in stage.gateway.log()
+
+
+@pytest.mark.parametrize("wire", HTTP)
+async def test_a_call_that_breaks_leaves_those_beside_it(stages, wire):
+    stage = stages(wire)
+    await well_again(stage, "sick")
+    async with WireClient(stage.gateway.url) as client, WireClient(stage.gateway.url) as other:
+        pid = await process_of(client, "sick")
+        whole = asyncio.create_task(falls_ill(client, "sick", "slow", pid))
+        await asyncio.sleep(0.5)
+        assert isinstance(await falls_ill(other, "sick", "others", pid), RpcError)
+        assert await whole == '"done"'
 
 
 @pytest.mark.parametrize("wire", WIRES)

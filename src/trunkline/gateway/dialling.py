@@ -24,6 +24,9 @@ from trunkline.protocol.revisions import Era
 if TYPE_CHECKING:
     import aiohttp
 
+_LOOK = 0.1
+"""Seconds between two looks whether the last call has ended."""
+
 Hear = Callable[[str], None]
 """Takes a line the upstream's process wrote beside its messages."""
 
@@ -37,11 +40,15 @@ class Connection:
         shared: all callers' requests travel over it, whatever the upstream keeps between them (DESIGN: Upstream
             processes and sessions); otherwise a legacy upstream gets a session for each caller.
         bound: what the upstream keeps for its client lives and ends with this connection.
+
+    Attributes:
+        calls: requests on their way over it and back.
     """
 
     peer: Peer
     shared: bool = False
     bound: bool = False
+    calls: int = field(default=0, init=False)
     ended: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def end(self, reason: str) -> None:
@@ -57,6 +64,20 @@ class Connection:
         """End it."""
         self.end("it was closed")
         await self.peer.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are on their way that end by themselves: over HTTP one that broke says nothing of others."""
+        return self.calls > 0 and not (self.bound or self.shared)
+
+    async def retire(self) -> None:
+        """End it once it is not busy any more; at once when this is cancelled."""
+        self.end("another one takes its place")
+        try:
+            while self.busy:
+                await asyncio.sleep(_LOOK)
+        finally:
+            await self.close()
 
 
 @dataclass(frozen=True)

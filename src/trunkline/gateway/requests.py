@@ -77,22 +77,26 @@ class Requests:
     ) -> Result:
         """Send a request in a caller's session; its result."""
         await self._set_level(session, connection.peer)
-        return await self.send(connection.peer, relay, params)
+        return await self.send(connection, relay, params)
 
-    async def send(self, peer: Peer, relay: Relay, given: Mapping[str, object]) -> Result:
+    async def send(self, connection: Connection, relay: Relay, given: Mapping[str, object]) -> Result:
         """Send a request, answer what is asked in rounds; its result. Raises what `Peer.request` raises."""
-        context = relay.context
+        context, peer = relay.context, connection.peer
         params: Mapping[str, object] = relay.params(given, peer.era)
-        for _ in range(_ROUNDS):
-            # Nothing may happen between this and the request: whatever was waited for, the definition may have changed.
-            await self._approval.admit(context.method, params)
-            result = await self._request(peer, relay, params)
-            kind = result.get("resultType", "complete")
-            if kind == "complete":
-                return relaying.checked(context.method, result)
-            if kind != "input_required" or peer.era != "modern":
-                raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, which was not asked for")
-            params = await relay.answers(result, params)
+        connection.calls += 1
+        try:
+            for _ in range(_ROUNDS):
+                # Nothing may happen between this and the request: what was waited for may have changed the definition.
+                await self._approval.admit(context.method, params)
+                result = await self._request(peer, relay, params)
+                kind = result.get("resultType", "complete")
+                if kind == "complete":
+                    return relaying.checked(context.method, result)
+                if kind != "input_required" or peer.era != "modern":
+                    raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, not asked for")
+                params = await relay.answers(result, params)
+        finally:
+            connection.calls -= 1
         raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
 
     def _request(self, peer: Peer, relay: Relay, params: Mapping[str, object]) -> Awaitable[Result]:

@@ -139,7 +139,7 @@ class Sessions:
         """The connection is of no use any more; the next lease makes another."""
         if session.connection is connection:
             session.connection = None
-            self._close(connection)
+            self._finish(connection.retire())
 
     async def close(self) -> None:
         """Close all sessions."""

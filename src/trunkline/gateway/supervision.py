@@ -50,6 +50,15 @@ class Connection(Protocol):
         """End it, leaving nothing behind. May be called after it ended by itself, and more than once."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether something that is on its way over it comes back although it has ended."""
+        ...
+
+    async def retire(self) -> None:
+        """End it once it is not busy any more; at once when this is cancelled."""
+        ...
+
 
 C = TypeVar("C", bound=Connection)
 
@@ -137,6 +146,7 @@ class Supervised(Generic[C]):
         self._connection: C | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
         self._changed: asyncio.Future[None] | None = None
 
     @property
@@ -226,6 +236,9 @@ class Supervised(Generic[C]):
         if task is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         self._stopping = None
         self._move("ended")
 
@@ -260,11 +273,16 @@ class Supervised(Generic[C]):
             return await connection.closed(), time.monotonic() - begun
         finally:
             self._connection = None
-            await self._close(connection)
+            if connection.busy and self._state != "stopping":
+                retiring = asyncio.get_running_loop().create_task(self._close(connection.retire()))
+                self._retiring.add(retiring)
+                retiring.add_done_callback(self._retiring.discard)
+            else:
+                await self._close(connection.close())
 
-    async def _close(self, connection: C) -> None:
+    async def _close(self, closing: Awaitable[None]) -> None:
         try:
-            await connection.close()
+            await closing
         except Exception:
             _log.exception("upstream %s: closing the connection raised", self.name)
 

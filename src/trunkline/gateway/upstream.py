@@ -353,7 +353,7 @@ class Upstream:
         overheard = self._hear if connection.shared else None
         relay = Relay(context, patience, overheard)
         try:
-            return await self._requests.send(connection.peer, relay, params)
+            return await self._requests.send(connection, relay, params)
         except TransportError as error:
             if not self._requests.may_repeat(error, relay, params):
                 raise
@@ -364,7 +364,7 @@ class Upstream:
             if again is None:
                 raise
             _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self._mask.text(error.message))
-        return await self._requests.send(again.peer, Relay(context, patience, overheard), params)
+        return await self._requests.send(again, Relay(context, patience, overheard), params)
 
     async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
         return await relay.patience.bound(self._leased(params, relay))
