@@ -11,9 +11,12 @@ from trunkline.errors import ConfigError
 from trunkline.extensions.tasks.extension import Tasks
 from trunkline.extensions.tasks.policy import TaskPolicy
 from trunkline.extensions.tasks.worker import Rule
+from trunkline.extensions.tasks.versions import TASKS
 from trunkline.server.tools import Tool
+from trunkline.transports.stored import Stored
 
 if TYPE_CHECKING:
+    from trunkline.runtime.shared import Shared
     from trunkline.server.server import Server
     from trunkline.storage.storage import Storage
 
@@ -25,11 +28,18 @@ class TaskTools:
         self._server = server
         self.rules: dict[str, Rule] = {}
         self._tasks = Tasks(self.rules.get, lambda: list(self.rules), server.name, self._storage)
-        if "application" in server.__dict__ and server.application.started:
-            raise ConfigError("The first tool with task= has to be registered before the server starts")
+        if "application" in server.__dict__:
+            if server.application.started:
+                raise ConfigError("The first tool with task= has to be registered before the server starts")
+            self.prepare(server.application.shared)
         server.engine.extend(*self._tasks.extensions())
         # Clients without the extension are linked to a resource: resources are served from now on.
         server.provider.resources.used = True
+
+    def prepare(self, shared: "Shared | None") -> None:
+        """Have the tables of tasks where the server stores."""
+        if isinstance(shared, Stored):
+            shared.need(TASKS)
 
     def add(self, tool: Tool, policy: "TaskPolicy | Literal[True]") -> None:
         """A tool whose calls become tasks."""
@@ -43,7 +53,5 @@ class TaskTools:
 
     def _storage(self) -> "Storage | None":
         # Asked once the application has started what it shares.
-        from trunkline.transports.stored import Stored
-
         shared = self._server.application.shared
         return shared.storage if isinstance(shared, Stored) else None

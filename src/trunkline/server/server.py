@@ -121,11 +121,14 @@ class Server(Registry):
         """What transports serve. Made when it is first asked for: defining a server starts no machinery."""
         from trunkline.runtime import application
 
+        shared = _stored(self.storage) if isinstance(self.storage, str) else self.storage
+        if self._tasks is not None:
+            self._tasks.prepare(shared)
         return application.Application(
             self.engine,
             name=self.name,
             authenticator=self._authenticator,
-            shared=_stored(self.storage) if isinstance(self.storage, str) else self.storage,
+            shared=shared,
             call_timeout=self._call_timeout,
         )
 

@@ -1,6 +1,7 @@
 """Whose a task is, and what hostile clients try with it."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -117,7 +118,7 @@ async def test_an_expired_task_is_gone_and_its_owner_alone_is_told_so(ann: Calle
         await ann.get("t-AAAAAAAAAAAAAAAAAAAAAA")
 
     assert (told.code, told.data["dev.trunkline/reason"]) == (-32602, "expired")
-    assert told.message.startswith("expired at")
+    assert "expired at" in told.message
     assert "secret" not in str(told)
     assert (unknown.value.code, unknown.value.message) == (-32602, guessed.value.message)
     assert unknown.value.data == guessed.value.data
@@ -211,7 +212,8 @@ async def test_too_much_input_is_refused_and_nothing_of_it_kept(ann: Caller) -> 
     with pytest.raises(Refused) as many:
         await ann.update(id, {f"key-{number}": {"action": "cancel"} for number in range(1001)})
     body = ann.body("tasks/update", {"taskId": id, "inputResponses": {key: {"action": "accept", "x": "x" * 5_000_000}}})
-    async with ann.http.post(ann.url, json=body, headers=ann.headers("tasks/update", {"taskId": id})) as response:
+    data = io.BytesIO(json.dumps(body).encode())
+    async with ann.http.post(ann.url, data=data, headers=ann.headers("tasks/update", {"taskId": id})) as response:
         status = response.status
 
     assert (many.value.code, status) == (-32602, 413)

@@ -6,6 +6,7 @@ What may not: how a task runs, what the store keeps.
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -19,9 +20,9 @@ from trunkline.errors import InvalidParams, Overloaded, RemoteError, ResourceNot
 from trunkline.extensions.tasks.declaring import LINK, declares, missing
 from trunkline.extensions.tasks.listening import Listeners, settled
 from trunkline.extensions.tasks.policy import TaskPolicy
-from trunkline.extensions.tasks.records import NewTask, Task
+from trunkline.extensions.tasks.records import NewTask, Task, created
 from trunkline.extensions.tasks.running import Running, encode_replay, origin
-from trunkline.extensions.tasks.showing import created, shown
+from trunkline.extensions.tasks.showing import shown
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.worker import Rule, Worker
 from trunkline.protocol import json
@@ -208,7 +209,13 @@ def _new(context: Context, policy: TaskPolicy, wishes: _Wishes) -> NewTask:
         request=origin(context),
         replay=encode_replay(context.replay or rounds.begin()),
         key=None if wishes.key is UNSET else wishes.key,
+        digest=_digest(plain),
     )
+
+
+def _digest(arguments: object) -> bytes:
+    """Of what is asked: written with other blanks or in another order it is the same."""
+    return hashlib.sha256(msgspec.json.encode(arguments, order="sorted")).digest()
 
 
 def _wishes(context: Context) -> _Wishes:

@@ -18,6 +18,7 @@ from trunkline.extensions.tasks.listening import Listeners, Listening
 from trunkline.extensions.tasks.methods import Methods
 from trunkline.extensions.tasks.records import Bounds
 from trunkline.extensions.tasks.store import TaskStore
+from trunkline.extensions.tasks.versions import TASKS
 from trunkline.extensions.tasks.worker import Pace, Rule, Worker
 from trunkline.storage.storage import Storage, open_storage
 
@@ -99,7 +100,7 @@ class Tasks:
         async with AsyncExitStack() as life:
             storage = self._storage()
             if storage is None:
-                storage = await life.enter_async_context(open_storage(_own_file(life)))
+                storage = await life.enter_async_context(open_storage(_own_file(life), branches=[TASKS]))
                 logger.warning("tasks end with this process: give the server a storage and they outlive it")
             store = TaskStore(storage, self._scope, self._bounds)
             worker = Worker(store, storage.name, self._call, self._rules, self._tools, self._pace)

@@ -108,7 +108,7 @@ class _TaskEar:
         """The task as `tasks/get` would show it at this instant (tasks, section 5)."""
         try:
             task = await self._store.load(name)
-            return None if task is None else ("notifications/tasks", await shown(self._store, task))
+            return None if task is None or task.erased else ("notifications/tasks", await shown(self._store, task))
         except StorageUnavailable as error:
             logger.warning("a listener is told of task %s later: %s", name, error)
             asyncio.get_running_loop().call_later(_AGAIN, self._again, name)

@@ -86,7 +86,8 @@ async def _raised(store: TaskStore, running: Running, context: Context, error: B
     wire = error.wire() if isinstance(error, ProtocolError) else InternalError().wire()
     delay = delay_after(error, running.policy, running.attempt) if isinstance(error, Exception) else None
     if delay is not None:
-        why = f"Attempt {running.attempt} failed: {wire['message'] if isinstance(error, ProtocolError) else error}"
+        said = wire["message"] if isinstance(error, ProtocolError) else type(error).__name__
+        why = f"Attempt {running.attempt} failed: {said}"
         await patiently(lambda: store.retry(id, run, why[:1000], delay, wire))
         return
     if not isinstance(error, ProtocolError):

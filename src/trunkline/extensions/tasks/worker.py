@@ -151,7 +151,7 @@ class Worker:
         mine = not self._draining and len(self._runs) < self._pace.runs and new.policy.concurrency is None
         task, fresh = await self._store.create(new, worker=self._name if mine else None, lease=self._pace.lease)
         if fresh and mine:
-            self._begin(task)
+            self._begin(msgspec.structs.replace(task, request=new.request, replay=new.replay))
         elif fresh:
             self._wake.set()
         return task, fresh
@@ -241,17 +241,18 @@ class Worker:
         """Write down what a run came to."""
         if running.reason != "lost":
             await running.flush()
-            await settle(self._store, running, context, work, self._safe(str(context.params.name)))
+            await settle(self._store, running, context, work, self._safe(str(context.params.name), running.policy))
 
     async def _lost(self, task: Task) -> None:
         try:
-            await lost(self._store, task, self._safe(task.tool))
+            await lost(self._store, task, self._safe(task.tool, task.policy))
         finally:
             self._runs.pop(task.id, None)
 
-    def _safe(self, tool: str) -> bool:
+    def _safe(self, tool: str, policy: TaskPolicy) -> bool:
+        """Whether a run may be made again that may have done its work in part: the tool says so, or its author."""
         rule = self._rules(tool)
-        return rule is not None and rule.idempotent
+        return policy.retry.lost or (rule is not None and rule.idempotent)
 
     async def _renew(self) -> None:
         running = dict(self._runs)
