@@ -1,4 +1,4 @@
-"""Processes killed with SIGKILL at every point of a task's life: nothing is lost, nothing done twice that may not be."""
+"""Processes killed with SIGKILL at each point of a task: nothing is lost, nothing is done twice that may not be."""
 
 import asyncio
 import os
@@ -179,7 +179,7 @@ async def test_killed_after_the_answer_was_taken_and_before_it_was_told(
     with pytest.raises(aiohttp.ClientError):
         await at(first).update(id, dict.fromkeys(parked["inputRequests"], YES))
     second = at(await scene.start())
-    await second.update(id, dict.fromkeys(parked["inputRequests"], {"action": "decline"}))
+    await second.update(id, {key: {"action": "decline"} for key in parked["inputRequests"]})
     task = await second.ended(id, seconds=60)
 
     assert task["result"]["content"][0]["text"] == "Ann after three steps"

@@ -20,9 +20,9 @@ from trunkline.errors import InvalidParams, Overloaded, RemoteError, ResourceNot
 from trunkline.extensions.tasks.declaring import LINK, declares, missing
 from trunkline.extensions.tasks.listening import Listeners, settled
 from trunkline.extensions.tasks.policy import TaskPolicy
-from trunkline.extensions.tasks.records import NewTask, Task, created
+from trunkline.extensions.tasks.records import NewTask, Task
 from trunkline.extensions.tasks.running import Running, encode_replay, origin
-from trunkline.extensions.tasks.showing import shown
+from trunkline.extensions.tasks.showing import created, shown
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.worker import Rule, Worker
 from trunkline.protocol import json

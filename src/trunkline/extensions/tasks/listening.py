@@ -52,9 +52,10 @@ class Listeners:
         return leave
 
     def changed(self, id: str) -> None:
-        """A task changed, here or at another replica."""
-        for told in list(self._told.get(id, {}).values()):
-            told(id)
+        """A task changed, here or at another replica; "" stands for any, where changes were missed."""
+        for one in [id] if id else list(self._told):
+            for told in list(self._told.get(one, {}).values()):
+                told(one)
 
     def __len__(self) -> int:
         return len(self._told)

@@ -10,8 +10,8 @@ from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.errors import InvalidParams
 from trunkline.extensions.tasks.declaring import require
-from trunkline.extensions.tasks.records import Task, expired
-from trunkline.extensions.tasks.showing import shown
+from trunkline.extensions.tasks.records import Task
+from trunkline.extensions.tasks.showing import expired, shown
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.worker import Worker
 from trunkline.protocol import json

@@ -14,7 +14,7 @@ import msgspec
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Result
 from trunkline.errors import StorageUnavailable
-from trunkline.extensions.tasks.policy import TaskPolicy
+from trunkline.extensions.tasks.policy import LOST, TaskPolicy
 from trunkline.extensions.tasks.records import NewTask, Task
 from trunkline.extensions.tasks.running import Running, rebuilt
 from trunkline.extensions.tasks.settling import lost, settle
@@ -30,8 +30,6 @@ _BUSY = 0.5
 
 _EXPIRY = 5.0
 """Seconds between two looks for tasks whose life has ended."""
-
-_BATCH = 500
 
 _GRACE = 1.0
 """Seconds that stopped runs have to clean up."""
@@ -141,10 +139,15 @@ class Worker:
     # -- work ------------------------------------------------------------------------------------------------------
 
     def changed(self, id: str) -> None:
-        """A task changed somewhere; perhaps it is due, perhaps it is one of ours and its client wants it cancelled."""
+        """A task changed somewhere; perhaps it is due, perhaps it is one of ours and its client wants it cancelled.
+
+        "" is for changes that were missed; those to ours are seen with the next renewal.
+        """
         running = self._runs.get(id)
         if running is None:
             self._wake.set()
+        elif running.work is not None and not running.work.done():
+            self._spawn(self._look(id, running))
 
     async def create(self, new: NewTask) -> tuple[Task, bool]:
         """Store a task, and run it here at once where there is room; else any worker does, when its turn comes."""
@@ -174,6 +177,16 @@ class Worker:
         """Its client wants a task cancelled that may run here."""
         running = self._runs.get(id)
         if running is not None:
+            running.stop("cancel")
+
+    async def _look(self, id: str, running: Running) -> None:
+        try:
+            task = await self._store.load(id)
+        except StorageUnavailable:
+            return  # the next renewal tells
+        if task is None or task.run != running.run:
+            running.stop("lost")
+        elif task.cancelling:
             running.stop("cancel")
 
     async def _claim_due(self) -> None:
@@ -252,7 +265,7 @@ class Worker:
     def _safe(self, tool: str, policy: TaskPolicy) -> bool:
         """Whether a run may be made again that may have done its work in part: the tool says so, or its author."""
         rule = self._rules(tool)
-        return policy.retry.lost or (rule is not None and rule.idempotent)
+        return LOST in policy.retry.on or (rule is not None and rule.idempotent)
 
     async def _renew(self) -> None:
         running = dict(self._runs)
@@ -269,8 +282,7 @@ class Worker:
                 await run.flush()
 
     async def _expire(self) -> None:
-        while len(await self._store.expire(_BATCH)) == _BATCH:
-            pass
+        await self._store.expire()
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
