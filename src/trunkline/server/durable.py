@@ -39,7 +39,7 @@ class TaskTools:
     def prepare(self, shared: "Shared | None") -> None:
         """Have the tables of tasks where the server stores."""
         if isinstance(shared, Stored):
-            shared.need(TASKS)
+            shared.include(TASKS)
 
     def add(self, tool: Tool, policy: "TaskPolicy | Literal[True]") -> None:
         """A tool whose calls become tasks."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trunkline.engine.doors import EventLog, Notes, Replicas, SessionState, SessionStore, Tail
-from trunkline.errors import ConfigError, StorageUnavailable
+from trunkline.errors import StorageUnavailable
 from trunkline.protocol.messages import Id
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ class Stored:
     Parameters:
         url: of the database: `sqlite:///path` or `postgresql://user@host/name`.
         timing: how often replicas are heard of, and when they count as gone.
-        branches: of the extensions that keep tables of their own there.
 
     `start` raises `ConfigError` for a database that cannot be used. It may be started by several applications; it lives
     until the last one stops it.
@@ -50,10 +49,10 @@ class Stored:
         Application(engine, shared=Stored("postgresql://trunkline@db/trunkline"))
     """
 
-    def __init__(self, url: str, timing: "Timing | None" = None, branches: "Sequence[Branch]" = ()) -> None:
+    def __init__(self, url: str, timing: "Timing | None" = None) -> None:
         self._url = url
         self._timing = timing
-        self._branches = set(branches)
+        self._branches: list[Branch] = []
         self._users = 0
         self._life: AsyncExitStack | None = None
         self._peers = _Peers()
@@ -69,15 +68,14 @@ class Stored:
     def __repr__(self) -> str:
         return "Stored()"
 
-    def need(self, branch: "Branch") -> None:
-        """Have tables of an extension there as well. Raises `ConfigError` once it is open."""
-        if self._users and branch not in self._branches:
-            raise ConfigError(f"The storage is open already, and without the tables of {branch.name}")
-        self._branches.add(branch)
-
     def report(self) -> str | None:
         """Whether the database can be reached."""
         return "reachable" if self.storage is not None and self.storage.healthy else "unreachable"
+
+    def include(self, branch: "Branch") -> None:
+        """Have the tables of an extension there as well; before the start."""
+        if branch not in self._branches:
+            self._branches.append(branch)
 
     async def start(self) -> None:
         """Connect."""
@@ -91,9 +89,7 @@ class Stored:
             # The last to go: until the storage is closed, messages are handed over and answered.
             life.callback(self._peers.detach)
             storage = await life.enter_async_context(
-                open_storage(
-                    self._url, replica=self._peers.name, timing=self._timing, branches=sorted(self._branches, key=str)
-                )
+                open_storage(self._url, replica=self._peers.name, timing=self._timing, branches=tuple(self._branches))
             )
             self.storage = storage
             self._sessions.records = storage.records("session", idle=_IDLE)

@@ -1,0 +1,132 @@
+"""Rows of tasks: read as records, found for a change, brought to their end.
+
+What it is for: what the statements of the store have in common.
+What may live here: conditions, columns, decoding. What may not: decisions about a task, the database itself.
+"""
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, null, select, update
+
+from trunkline.extensions.tasks.policy import decoded
+from trunkline.extensions.tasks.records import Task
+from trunkline.extensions.tasks.states import ENDING, Status, sources
+from trunkline.extensions.tasks.tables import payloads, tasks
+from trunkline.storage.tables import clock
+
+_c = tasks.c
+
+COLUMNS = (
+    _c.id,
+    _c.scope,
+    _c.owner,
+    _c.client,
+    _c.tool,
+    _c.status,
+    _c.message,
+    _c.created,
+    _c.updated,
+    _c.finished,
+    _c.ends,
+    _c.erased,
+    _c.due,
+    _c.worker,
+    _c.run,
+    _c.attempt,
+    _c.cancelling,
+    _c.policy,
+    _c.questions,
+    _c.key,
+)
+"""What makes a `Task`, in the order in which `task_of` takes it."""
+
+_decode_questions = msgspec.json.Decoder(dict[str, dict[str, object]]).decode
+
+
+def task_of(
+    row: "Row[tuple[object, ...]]", request: bytes = b"", replay: bytes | None = None, *, lost: bool = False
+) -> Task:
+    """A task, from a row that begins with `COLUMNS`."""
+    one = row._mapping
+    claimed = one[_c.worker] is not None
+    return Task(
+        id=one[_c.id],
+        scope=one[_c.scope],
+        owner=one[_c.owner],
+        client=one[_c.client],
+        tool=one[_c.tool],
+        status=one[_c.status],
+        message=one[_c.message],
+        created=one[_c.created],
+        updated=one[_c.updated],
+        finished=one[_c.finished],
+        ends=one[_c.ends],
+        erased=one[_c.erased],
+        due=None if claimed else one[_c.due],
+        worker=one[_c.worker],
+        until=one[_c.due] if claimed else 0.0,
+        run=one[_c.run],
+        attempt=one[_c.attempt],
+        cancelling=one[_c.cancelling],
+        policy=decoded(one[_c.policy]),
+        questions={} if one[_c.questions] is None else _decode_questions(one[_c.questions]),
+        key=one[_c.key],
+        request=request,
+        replay=replay,
+        lost=lost,
+    )
+
+
+def claimed(scope: str, id: str, run: int) -> ColumnElement[bool]:
+    """A task whose runner still has it: nobody claimed it after this run, and it has not ended."""
+    return and_(
+        _c.id == id, _c.scope == scope, _c.run == run, _c.worker.is_not(None), _c.status.in_(sources("complete"))
+    )
+
+
+def locked(connection: Connection, condition: ColumnElement[bool]) -> "Row[tuple[object, ...]] | None":
+    """The row to decide about; nobody changes it before this transaction ends."""
+    return connection.execute(select(*COLUMNS, _c.asked, _c.began).where(condition).with_for_update()).first()
+
+
+def changed(connection: Connection, id: str, **values: object) -> Task:
+    """Change a row that is locked."""
+    statement = update(tasks).where(_c.id == id).values(updated=clock(), **values).returning(*COLUMNS)
+    return task_of(connection.execute(statement).one())
+
+
+def ended(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    status: Status,
+    payload: bytes,
+    message: str | None,
+    retention: float,
+) -> Task | None:
+    """Bring the task that fulfils a condition to its end; None where none does, or it has ended.
+
+    It stays readable for its retention (tasks, section 9.B.4); a life that was longer is not cut.
+    """
+    kept = clock() + retention
+    ends = case((_c.ends < kept, kept), else_=_c.ends)
+    statement = (
+        update(tasks)
+        .where(condition, _c.status.in_(sources(ENDING[status])))
+        .values(
+            status=status,
+            message=message,
+            updated=clock(),
+            finished=clock(),
+            ends=ends,
+            sweep=ends,
+            due=null(),
+            worker=null(),
+            questions=null(),
+            asked=null(),
+        )
+    )
+    row = connection.execute(statement.returning(*COLUMNS)).first()
+    if row is None:
+        return None
+    outcome = update(payloads).where(payloads.c.task == row.id).values(outcome=payload or None, replay=null())
+    connection.execute(outcome)
+    return task_of(row)
