@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from trunkline.errors import ConfigError
 from trunkline.extensions.tasks.extension import Tasks
 from trunkline.extensions.tasks.policy import TaskPolicy
-from trunkline.extensions.tasks.worker import Rule
 from trunkline.extensions.tasks.versions import TASKS
+from trunkline.extensions.tasks.worker import Rule
 from trunkline.server.tools import Tool
 from trunkline.transports.stored import Stored
 

@@ -133,7 +133,7 @@ class Calls:
     async def _serve(self, context: Context, rule: Rule, task: Task) -> Result:
         """Wait for a task on behalf of a client without the extension (DESIGN, Tasks).
 
-        When the client leaves, the task goes on: one that exists is cancelled by `tasks/cancel` alone (tasks, section 5).
+        When the client leaves, the task goes on: `tasks/cancel` alone cancels one that exists (tasks, section 5).
         """
         store, id = self._store(), task.id
         steps = 0
