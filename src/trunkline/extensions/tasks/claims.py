@@ -1,61 +1,33 @@
 """Who runs which task: claims, their renewal, and when something is due.
 
-What it is for: the choice of the next tasks, over all replicas, each for one worker at a time.
-What may live here: those statements. What may not: what a worker does, what becomes of a run.
+What it is for: tasks go to one worker at a time, over all replicas.
+What may live here: those statements. What may not: whose turn it is (`turns`), what a worker does.
 """
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, func, null, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 
-from trunkline.extensions.tasks.rows import COLUMNS, ended, task_of
+from trunkline.extensions.tasks.policy import decoded
 from trunkline.extensions.tasks.records import Task
+from trunkline.extensions.tasks.rows import COLUMNS, ended, task_of
 from trunkline.extensions.tasks.tables import payloads, tasks
+from trunkline.extensions.tasks.turns import Turn, chosen
 from trunkline.storage.tables import clock
 
 _c = tasks.c
 
+CANCELLED = "Cancelled by the client"
+
 
 def claim(
-    connection: Connection, scope: str, worker: str, lease: float, most: int, tools: Sequence[str] | None
+    connection: Connection, turn: Turn, worker: str, lease: float, most: int, tools: Sequence[str] | None
 ) -> tuple[list[Task], list[Task]]:
-    """Claim what is due; returns that, and what was to be cancelled when its worker was lost."""
-    due = select(_c.id, _c.worker, _c.cancelling).where(_c.scope == scope, _c.due <= clock(), _c.due.is_not(None))
-    if tools is not None:
-        due = due.where(_c.tool.in_(tools))
-    due = due.order_by(_c.rank, _c.due).limit(most).with_for_update(skip_locked=True)
-    found = connection.execute(due).all()
-    return take(connection, worker, lease, [(row.id, row.worker, row.cancelling) for row in found])
-
-
-def take(
-    connection: Connection, worker: str, lease: float, chosen: Sequence[tuple[str, str | None, bool]]
-) -> tuple[list[Task], list[Task]]:
-    """Claim tasks whose rows are locked: each with who had it, and whether its client wants it cancelled."""
-    cancelled = [
-        ended(connection, _c.id == id, "cancelled", b"", "Cancelled by the client", 3600)
-        for id, _, cancelling in chosen
-        if cancelling
-    ]
-    wanted = {id: holder is not None for id, holder, cancelling in chosen if not cancelling}
-    if wanted:
-        statement = (
-            update(tasks)
-            .where(_c.id.in_(wanted))
-            .values(
-                worker=worker,
-                ran_by=worker,
-                due=clock() + lease,
-                run=_c.run + 1,
-                began=func.coalesce(_c.began, clock()),
-            )
-        )
-        rows = {row.id: row for row in connection.execute(statement.returning(*COLUMNS))}
-        kept = select(payloads.c.task, payloads.c.request, payloads.c.replay).where(payloads.c.task.in_(wanted))
-        stored = {id: (request, replay) for id, request, replay in connection.execute(kept)}
-        claimed = [task_of(rows[id], *stored[id], lost=lost) for id, lost in wanted.items()]
-    else:
-        claimed = []
+    """Claim what is due; returns that, and what its client wanted cancelled when its worker was lost."""
+    found = chosen(connection, turn, most, tools)
+    cancelled = [_cancelled(connection, row) for row in found if row["cancelling"]]
+    lost = {row["id"]: row["worker"] is not None for row in found if not row["cancelling"]}
+    claimed = _claimed(connection, lost, worker, lease) if lost else []
     return claimed, [task for task in cancelled if task is not None]
 
 
@@ -75,3 +47,26 @@ def next_due(connection: Connection, scope: str) -> float | None:
     soonest = select(func.min(_c.due) - clock()).where(_c.scope == scope, _c.due.is_not(None))
     found: float | None = connection.execute(soonest).scalar_one()
     return found
+
+
+def _claimed(connection: Connection, lost: Mapping[str, bool], worker: str, lease: float) -> list[Task]:
+    statement = (
+        update(tasks)
+        .where(_c.id.in_(list(lost)))
+        .values(
+            worker=worker,
+            ran_by=worker,
+            due=clock() + lease,
+            run=_c.run + 1,
+            began=func.coalesce(_c.began, clock()),
+        )
+    )
+    rows = {row["id"]: row for row in connection.execute(statement.returning(*COLUMNS)).mappings()}
+    kept = select(payloads.c.task, payloads.c.request, payloads.c.replay).where(payloads.c.task.in_(list(lost)))
+    stored = {id: (request, replay) for id, request, replay in connection.execute(kept)}
+    return [task_of(rows[id], *stored[id], lost=was_lost) for id, was_lost in lost.items()]
+
+
+def _cancelled(connection: Connection, row: RowMapping) -> Task | None:
+    retention = decoded(row["policy"]).retention
+    return ended(connection, _c.id == row["id"], "cancelled", b"", CANCELLED, retention)

@@ -59,7 +59,7 @@ def _expire(connection: Connection, ids: list[str], tombstone: float) -> list[Ta
             **_bare(tombstone),
         )
     )
-    expired = [task_of(row) for row in connection.execute(statement.returning(*COLUMNS))]
+    expired = [task_of(row) for row in connection.execute(statement.returning(*COLUMNS)).mappings()]
     bare = {"request": b"", "replay": None, "outcome": EXPIRED}
     connection.execute(update(payloads).where(payloads.c.task.in_(ids)).values(**bare))
     return expired

@@ -5,7 +5,7 @@ What may live here: those queries. What may not: changes.
 """
 
 import msgspec
-from sqlalchemy import Connection, Select, select, tuple_
+from sqlalchemy import ColumnElement, Connection, select, tuple_
 
 from trunkline.extensions.tasks.records import Attempt, Task, TaskFilter
 from trunkline.extensions.tasks.rows import COLUMNS, task_of
@@ -16,13 +16,12 @@ _c = tasks.c
 
 def listed(connection: Connection, scope: str, filter: TaskFilter, after: str | None, most: int) -> list[Task]:
     """The newest first; `after` is the id of the last one seen."""
-    query = select(*COLUMNS).where(_c.scope == scope)
-    query = _filtered(query, filter)
+    query = select(*COLUMNS).where(_c.scope == scope, *_conditions(filter))
     if after is not None:
         last = select(_c.created, _c.id).where(_c.id == after, _c.scope == scope).scalar_subquery()
         query = query.where(tuple_(_c.created, _c.id) < last)
     query = query.order_by(_c.created.desc(), _c.id.desc()).limit(most)
-    return [task_of(row) for row in connection.execute(query)]
+    return [task_of(row) for row in connection.execute(query).mappings()]
 
 
 def attempts_of(connection: Connection, scope: str, id: str) -> list[Attempt]:
@@ -47,12 +46,11 @@ def attempts_of(connection: Connection, scope: str, id: str) -> list[Attempt]:
     return [*found, Attempt(row.attempt, row.began, row.finished, row.ran_by, why, None)]
 
 
-def _filtered(query: "Select[tuple[object, ...]]", filter: TaskFilter) -> "Select[tuple[object, ...]]":
-    for column, wanted in ((_c.status, filter.status), (_c.owner, filter.owner), (_c.tool, filter.tool)):
-        if wanted is not None:
-            query = query.where(column == wanted)
+def _conditions(filter: TaskFilter) -> list[ColumnElement[bool]]:
+    exact = ((_c.status, filter.status), (_c.owner, filter.owner), (_c.tool, filter.tool))
+    found = [column == wanted for column, wanted in exact if wanted is not None]
     if filter.since is not None:
-        query = query.where(_c.created >= filter.since)
+        found.append(_c.created >= filter.since)
     if filter.until is not None:
-        query = query.where(_c.created < filter.until)
-    return query
+        found.append(_c.created < filter.until)
+    return found

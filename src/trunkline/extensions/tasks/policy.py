@@ -1,6 +1,6 @@
 """How a task is run: by whose wish, how often, for how long.
 
-What it is for: the policy a tool's author declares, narrowed by a client; what is transient, and when the next attempt is.
+What it is for: the policy a tool's author declares, narrowed by a client; what is transient, and when to try again.
 What may live here: policies and questions to them. What may not: running, storing.
 """
 
@@ -50,7 +50,7 @@ class Retry(msgspec.Struct, frozen=True):
 
     Parameters:
         attempts: how often the function runs at most.
-        backoff: seconds before the second attempt at most; doubled for each further one, and chosen at random below that.
+        backoff: seconds before the second attempt at most; doubled for each further one, random below it.
         longest: seconds between two attempts at most.
         on: exceptions that are transient, as classes, or names as `name_of` gives them; and `"lost"`, see `LOST`.
         deadline: seconds after creation from which on no attempt begins; None for the life of the task.

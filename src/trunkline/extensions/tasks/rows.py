@@ -5,7 +5,7 @@ What may live here: conditions, columns, decoding. What may not: decisions about
 """
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, null, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, null, select, update
 
 from trunkline.extensions.tasks.policy import decoded
 from trunkline.extensions.tasks.records import Task
@@ -37,39 +37,36 @@ COLUMNS = (
     _c.questions,
     _c.key,
 )
-"""What makes a `Task`, in the order in which `task_of` takes it."""
+"""What makes a `Task`."""
 
 _decode_questions = msgspec.json.Decoder(dict[str, dict[str, object]]).decode
 
 
-def task_of(
-    row: "Row[tuple[object, ...]]", request: bytes = b"", replay: bytes | None = None, *, lost: bool = False
-) -> Task:
-    """A task, from a row that begins with `COLUMNS`."""
-    one = row._mapping
-    claimed = one[_c.worker] is not None
+def task_of(row: RowMapping, request: bytes = b"", replay: bytes | None = None, *, lost: bool = False) -> Task:
+    """A task, from a row with `COLUMNS`."""
+    claimed = row["worker"] is not None
     return Task(
-        id=one[_c.id],
-        scope=one[_c.scope],
-        owner=one[_c.owner],
-        client=one[_c.client],
-        tool=one[_c.tool],
-        status=one[_c.status],
-        message=one[_c.message],
-        created=one[_c.created],
-        updated=one[_c.updated],
-        finished=one[_c.finished],
-        ends=one[_c.ends],
-        erased=one[_c.erased],
-        due=None if claimed else one[_c.due],
-        worker=one[_c.worker],
-        until=one[_c.due] if claimed else 0.0,
-        run=one[_c.run],
-        attempt=one[_c.attempt],
-        cancelling=one[_c.cancelling],
-        policy=decoded(one[_c.policy]),
-        questions={} if one[_c.questions] is None else _decode_questions(one[_c.questions]),
-        key=one[_c.key],
+        id=row["id"],
+        scope=row["scope"],
+        owner=row["owner"],
+        client=row["client"],
+        tool=row["tool"],
+        status=row["status"],
+        message=row["message"],
+        created=row["created"],
+        updated=row["updated"],
+        finished=row["finished"],
+        ends=row["ends"],
+        erased=row["erased"],
+        due=None if claimed else row["due"],
+        worker=row["worker"],
+        until=row["due"] if claimed else 0.0,
+        run=row["run"],
+        attempt=row["attempt"],
+        cancelling=row["cancelling"],
+        policy=decoded(row["policy"]),
+        questions={} if row["questions"] is None else _decode_questions(row["questions"]),
+        key=row["key"],
         request=request,
         replay=replay,
         lost=lost,
@@ -83,15 +80,16 @@ def claimed(scope: str, id: str, run: int) -> ColumnElement[bool]:
     )
 
 
-def locked(connection: Connection, condition: ColumnElement[bool]) -> "Row[tuple[object, ...]] | None":
+def locked(connection: Connection, condition: ColumnElement[bool]) -> RowMapping | None:
     """The row to decide about; nobody changes it before this transaction ends."""
-    return connection.execute(select(*COLUMNS, _c.asked, _c.began).where(condition).with_for_update()).first()
+    query = select(*COLUMNS, _c.asked, _c.began).where(condition).with_for_update()
+    return connection.execute(query).mappings().first()
 
 
 def changed(connection: Connection, id: str, **values: object) -> Task:
     """Change a row that is locked."""
     statement = update(tasks).where(_c.id == id).values(updated=clock(), **values).returning(*COLUMNS)
-    return task_of(connection.execute(statement).one())
+    return task_of(connection.execute(statement).mappings().one())
 
 
 def ended(
@@ -124,9 +122,9 @@ def ended(
             asked=null(),
         )
     )
-    row = connection.execute(statement.returning(*COLUMNS)).first()
+    row = connection.execute(statement.returning(*COLUMNS)).mappings().first()
     if row is None:
         return None
-    outcome = update(payloads).where(payloads.c.task == row.id).values(outcome=payload or None, replay=null())
+    outcome = update(payloads).where(payloads.c.task == row["id"]).values(outcome=payload or None, replay=null())
     connection.execute(outcome)
     return task_of(row)

@@ -14,19 +14,19 @@ from trunkline.engine.doors import InputRequest
 from trunkline.errors import InternalError, InvalidParams
 from trunkline.extensions.tasks import claims, expiry, listing
 from trunkline.extensions.tasks.asking import asking, with_answers
-from trunkline.extensions.tasks.policy import decoded, encoded
+from trunkline.extensions.tasks.policy import encoded
 from trunkline.extensions.tasks.records import Attempt, Bounds, NewTask, Task, TaskFilter
 from trunkline.extensions.tasks.room import Room
 from trunkline.extensions.tasks.rows import COLUMNS, changed, claimed, ended, locked, task_of
 from trunkline.extensions.tasks.states import ENDS, Status, sources, target
 from trunkline.extensions.tasks.tables import attempts, payloads, tasks
+from trunkline.extensions.tasks.turns import Turn
 from trunkline.storage.storage import Storage
 from trunkline.storage.tables import clock, insert
 
 _c = tasks.c
 
 _TOPIC = "tasks"
-_CANCELLED = "Cancelled by the client"
 
 
 class TaskStore:
@@ -37,7 +37,7 @@ class TaskStore:
         scope: which application they belong to; tasks of others are unknown here.
         bounds: how much it takes in.
 
-    Every method raises `StorageUnavailable` when the database is out of reach; a change may have been made all the same.
+    Every method raises `StorageUnavailable` when the database is out of reach; a change may be made all the same.
     Runners name their `run`: who lost its claim changes nothing.
 
         store = TaskStore(storage, "weather")
@@ -50,6 +50,7 @@ class TaskStore:
         self._scope = scope
         self._bounds = bounds or Bounds()
         self._room = Room(self._database, scope, self._bounds)
+        self._turn = Turn(scope)
         self._listeners: list[Callable[[str], None]] = []
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ class TaskStore:
         def work(connection: Connection) -> tuple[Task | None, tuple[Task, bytes] | None]:
             statement = insert(connection.dialect.name, tasks).values(row).on_conflict_do_nothing()
             while True:
-                made = connection.execute(statement.returning(*COLUMNS)).first()
+                made = connection.execute(statement.returning(*COLUMNS)).mappings().first()
                 if made is not None:
                     payload = {"task": id, "request": new.request, "replay": new.replay}
                     connection.execute(payloads.insert().values(payload))
@@ -96,7 +97,7 @@ class TaskStore:
         query = select(*COLUMNS).where(_c.id == id, _c.scope == self._scope)
 
         def work(connection: Connection) -> Task | None:
-            row = connection.execute(query).first()
+            row = connection.execute(query).mappings().first()
             return None if row is None else task_of(row)
 
         return await self._database.read(work)
@@ -125,7 +126,7 @@ class TaskStore:
             before = task_of(row)
             if before.status not in sources("answer") or not before.questions.keys() & responses.keys():
                 return before, False
-            asked = asking(before.questions, row.asked)
+            asked = asking(before.questions, row["asked"])
             taken = asked.answer(responses)
             if taken:
                 stored = connection.execute(select(payloads.c.replay).where(payloads.c.task == id)).scalar()
@@ -158,7 +159,7 @@ class TaskStore:
                 return before, False
             if before.worker is not None:
                 return changed(connection, id, cancelling=True), True
-            return ended(connection, _c.id == id, "cancelled", b"", _CANCELLED, before.policy.retention), True
+            return ended(connection, _c.id == id, "cancelled", b"", claims.CANCELLED, before.policy.retention), True
 
         task, news = await self._database.write(work)
         if news:
@@ -177,7 +178,7 @@ class TaskStore:
         """
 
         def work(connection: Connection) -> tuple[list[Task], list[Task]]:
-            return claims.claim(connection, self._scope, worker, lease, most, tools)
+            return claims.claim(connection, self._turn, worker, lease, most, tools)
 
         taken, cancelled = await self._database.write(work)
         for task in cancelled:
@@ -231,9 +232,9 @@ class TaskStore:
             row = locked(connection, claimed(self._scope, id, run))
             if row is None:
                 return None
-            if row.cancelling:
+            if row["cancelling"]:
                 return self._cancelled(connection, task_of(row))
-            asked = asking({}, row.asked)
+            asked = asking({}, row["asked"])
             for key, request in requests.items():
                 asked.ask(key, request.wire())
             connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
@@ -265,7 +266,7 @@ class TaskStore:
             attempt = {
                 "task": id,
                 "number": before.attempt,
-                "began": row.began,
+                "began": row["began"],
                 "ended": clock(),
                 "worker": before.worker,
                 "why": why,
@@ -291,7 +292,7 @@ class TaskStore:
             row = locked(connection, claimed(self._scope, id, run))
             if row is None:
                 return None
-            if row.cancelling:
+            if row["cancelling"]:
                 return self._cancelled(connection, task_of(row))
             return changed(connection, id, due=clock(), worker=null())
 
@@ -392,20 +393,20 @@ class TaskStore:
         return mine if owner is None else and_(mine, _c.owner == owner)
 
     def _cancelled(self, connection: Connection, task: Task) -> Task | None:
-        return ended(connection, _c.id == task.id, "cancelled", b"", _CANCELLED, task.policy.retention)
+        return ended(connection, _c.id == task.id, "cancelled", b"", claims.CANCELLED, task.policy.retention)
 
     def _by_key(self, connection: Connection, new: NewTask) -> tuple[Task, bytes] | None:
         query = select(*COLUMNS, _c.digest).where(
             _c.scope == self._scope, _c.owner == new.owner, _c.tool == new.tool, _c.key == new.key, _c.key.is_not(None)
         )
-        row = connection.execute(query).first()
-        return None if row is None else (task_of(row), row.digest)
+        row = connection.execute(query).mappings().first()
+        return None if row is None else (task_of(row), row["digest"])
 
     def _same(self, earlier: tuple[Task, bytes], new: NewTask) -> Task:
         task, digest = earlier
         if digest != new.digest:
             raise InvalidParams(
-                f"Invalid params: this idempotency key was used for other arguments of {new.tool[:128]!r}; use a new one",
+                f"Invalid params: this idempotency key was used for other arguments of {new.tool[:128]!r}",
                 {"dev.trunkline/reason": "key_reused"},
             )
         return task

@@ -70,8 +70,9 @@ tasks = Table(
     Index("trunkline_tasks_created", "scope", "created", "id"),
 )
 """`due` is when somebody has to look after the task: when it may run, or when the lease of its `worker` runs out.
-`ran_by` is who ran it last. `sweep` is when it has to be expired, erased or forgotten. `rank` is the priority, the first the lowest. `questions`
-are those that are open, `asked` all keys that ever were, with the function's own key of each; both JSON."""
+`ran_by` is who ran it last. `sweep` is when it has to be expired, erased or forgotten. `rank` is the priority, the
+first the lowest. `questions` are those that are open, `asked` all keys that ever were, with the function's own key of
+each; both JSON."""
 
 payloads = Table(
     "trunkline_task_payloads",
