@@ -1,0 +1,1 @@
+"""Durable tasks (`io.modelcontextprotocol/tasks`): call now, fetch later."""
