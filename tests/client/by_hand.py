@@ -80,6 +80,12 @@ class ByHand:
         reply: Reply
         if method == "server/discover":
             reply = {**DISCOVERED, "capabilities": {"tools": {}, "extensions": self.extensions}}
+        elif method == "tools/list":
+            reply = {
+                "tools": [{"name": "slow", "inputSchema": {"type": "object"}}],
+                "ttlMs": 0,
+                "cacheScope": "private",
+            }
         elif method == "tools/call":
             reply = self.created if callable(self.created) else {"resultType": "task", **self.created}
         elif method == "tasks/get":

@@ -118,21 +118,22 @@ class Tasks:
         return Watch(state.id, state, time.monotonic())
 
     async def follow(self, watch: Watch) -> AsyncGenerator[TaskState, None]:
-        """The states of a task, each once, its end last; its questions are answered meanwhile.
+        """The states of a task, whenever status, message or questions changed, its end last; questions are answered.
 
         A connection that is lost is made again. Raises `TaskExpired`, `RemoteError`, and `TransportError` for a server
         that cannot be reached for long.
         """
-        last: TaskState | None = None
+        last: object = None
         async with News(self._connection, self._hearing, watch.id) as news:
             while True:
                 state = watch.state
                 if state is not None and state.known:
-                    if state != last:
+                    shown = (state.status, state.message, state.requests)
+                    if shown != last:
                         yield state
                     if state.ended:
                         return
-                    last = state
+                    last = shown
                     await self._answer_new(watch)
                 await self._next(watch, news)
 
