@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 PYTHON ?= python3
+# What pytest says where ARGS choose none of these tests.
+NONE = test $$? -eq 5
 # One more than there are cores: many tests wait for processes. `-n 0` among ARGS runs them in this one.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PY := .venv/bin/python
@@ -35,7 +37,8 @@ up: $(VENV) $(NODE) ## run the gateway over the sample mcp.json (MCP=path for yo
 	@$(if $(MCP),.venv/bin/trunkline up "$(MCP)",examples/up.sh)
 
 test: $(VENV) $(NPM) $(PEERS) $(BALANCERS) ## run every test
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations=10 $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations=10 -m 'not soak and not alone' $(ARGS) || $(NONE)
+	@$(PY) -m pytest --durations=10 -m 'alone and not soak' $(ARGS) || $(NONE)
 
 check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated code
 	@$(PY) tools/check.py

@@ -20,6 +20,18 @@ settings.register_profile("trunkline", settings.get_profile(settings.get_current
 settings.load_profile("trunkline")
 
 
+_ALONE = ("chaos", "deploy")
+"""Folders whose tests judge what happens within seconds, with several processes: not beside other tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` runs after all others, by itself."""
+    for item in items:
+        if item.path.parent.name in _ALONE:
+            item.add_marker("alone")
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator["Server"]:
     """A real server; none of its tests stops it."""

@@ -235,6 +235,8 @@ async def idle_sessions(storm: Storm, count: int = 50) -> AsyncIterator[None]:
             await one.begin()
         yield
         alive = [(await one.post(request(1, "ping"))).status == 200 for one in sessions]
+        for one in sessions:
+            one.close()
     assert all(alive), f"{alive.count(False)} of {count} idle sessions are gone"
 
 

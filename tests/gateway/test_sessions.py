@@ -10,7 +10,8 @@ from tests.gateway.callers import ALICE, Caller, descendants, gateway, until
 from tests.gateway.test_http import FAST
 from trunkline.errors import UpstreamUnavailable
 from trunkline.gateway import Federation, Limits
-from trunkline.gateway.dialling import Dialler
+from trunkline.gateway.dialling import Connection, Dialler
+from trunkline.gateway.sessions import Session, Sessions
 from trunkline.portable.model import Entry
 
 ASKED = {"elicitation": {"form": {}}}
@@ -65,3 +66,28 @@ async def test_processes_for_calls_are_bounded(tmp_path):
             await caller.call("slow__ask")
         (tmp_path / "first").touch()
         await call
+
+
+class Closing:
+    """A peer of which only the end counts."""
+
+    closed = False
+
+    async def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("lost_before", [True, False])
+async def test_the_end_waits_for_no_call_over_a_lost_connection(lost_before):
+    connection = Connection(Closing())
+    connection.calls = 1
+    sessions = Sessions("up", lambda session: asyncio.sleep(0, connection))
+    session = Session(("", b"", 0), {})
+    session.connection = connection
+    sessions.lose(session, connection)
+    if lost_before:
+        await asyncio.sleep(0.05)
+        assert not connection.peer.closed
+    async with asyncio.timeout(5):
+        await sessions.close()
+    assert connection.peer.closed

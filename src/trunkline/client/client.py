@@ -194,15 +194,8 @@ class Client:
             result = await client.call("search", query="trunk", limit=3)
             print(result.text)
         """
-        raw = await self.request(
-            "tools/call",
-            {"name": tool, "arguments": {**(arguments or {}), **more}},
-            timeout=timeout,
-            progress=progress,
-            log=log,
-            meta=meta if idempotency_key is None else {**(meta or {}), KEY: idempotency_key},
-            repeatable=self._outputs.repeatable(tool) or (idempotency_key is not None and await self._has_keys()),
-        )
+        params: JsonObject = {"name": tool, "arguments": {**(arguments or {}), **more}}
+        raw = await self._tool(params, idempotency_key, meta, timeout=timeout, progress=progress, log=log)
         return self._called(tool, raw, check)
 
     async def start(
@@ -225,16 +218,8 @@ class Client:
             handle = await client.start("report", year=2026)
             result = await handle.result()
         """
-        raw = await self.request(
-            "tools/call",
-            {"name": tool, "arguments": {**(arguments or {}), **more}},
-            timeout=timeout,
-            progress=progress,
-            log=log,
-            meta=meta if idempotency_key is None else {**(meta or {}), KEY: idempotency_key},
-            repeatable=self._outputs.repeatable(tool) or (idempotency_key is not None and await self._has_keys()),
-            follow=False,
-        )
+        params: JsonObject = {"name": tool, "arguments": {**(arguments or {}), **more}}
+        raw = await self._tool(params, idempotency_key, meta, timeout=timeout, progress=progress, log=log, follow=False)
         return await self._tasks.handle(raw, partial(self._called, tool))
 
     async def resume(self, task_id: str, *, tool: str = "") -> TaskHandle:
@@ -249,6 +234,29 @@ class Client:
             print((await handle.result()).text)
         """
         return await self._tasks.resume(task_id, partial(self._called, tool))
+
+    async def _tool(
+        self,
+        params: JsonObject,
+        key: str | None,
+        meta: Mapping[str, object] | None,
+        *,
+        timeout: float | None,
+        progress: OnProgress | None,
+        log: OnLog | None,
+        follow: bool = True,
+    ) -> JsonObject:
+        repeatable = self._outputs.repeatable(str(params["name"])) or (key is not None and await self._has_keys())
+        return await self.request(
+            "tools/call",
+            params,
+            timeout=timeout,
+            progress=progress,
+            log=log,
+            meta=meta if key is None else {**(meta or {}), KEY: key},
+            repeatable=repeatable,
+            follow=follow,
+        )
 
     def _called(self, tool: str, raw: JsonObject, check: bool) -> CallResult:
         result = results.call_result(raw, f"The tool {tool}" if tool else "The tool")

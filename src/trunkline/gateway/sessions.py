@@ -104,6 +104,8 @@ class Sessions:
         self._alone = alone
         self._sessions: dict[Key, Session] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
+        """Those of `_closing` that wait until the calls over a lost connection are back."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -139,10 +141,16 @@ class Sessions:
         """The connection is of no use any more; the next lease makes another."""
         if session.connection is connection:
             session.connection = None
-            self._finish(connection.retire())
+            retiring = self._finish(connection.retire())
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
-        """Close all sessions."""
+        """Close all sessions, and what is left of lost connections, at once."""
+        # One that was lost in this moment has not begun to wait yet, and would not be closed.
+        await asyncio.sleep(0)
+        for retiring in self._retiring:
+            retiring.cancel()
         for key in list(self._sessions):
             self._drop(key)
         await asyncio.gather(*self._closing, return_exceptions=True)
@@ -203,10 +211,11 @@ class Sessions:
     def _close(self, connection: Connection) -> None:
         self._finish(connection.close())
 
-    def _finish(self, work: Coroutine[object, object, None]) -> None:
+    def _finish(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
 
 
 def key_of(context: Context) -> Key:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, select, tuple_, update
 from trunkline.errors import StorageUnavailable
 from trunkline.storage.database import Database
 from trunkline.storage.leases import lease
-from trunkline.storage.replicas import Timing
+from trunkline.storage.replicas import Timing, lease_now
 from trunkline.storage.tables import broadcasts, clock, leases, mail, records, replicas, streams
 
 logger = logging.getLogger("trunkline.storage")
@@ -43,7 +43,7 @@ async def sweep(database: Database, timing: Timing) -> None:
     """Erase all that is due, in transactions of a bounded size."""
 
     def orphans(connection: Connection) -> int:
-        living = select(replicas.c.name).where(replicas.c.beat > clock() - timing.lease - database.health.absence)
+        living = select(replicas.c.name).where(replicas.c.beat > clock() - lease_now(database, timing))
         alone = ~streams.c.finished & streams.c.ends.is_(None) & streams.c.replica.not_in(living)
         connection.execute(update(streams).where(alone).values(ends=clock() + timing.orphaned))
         return 0

@@ -84,7 +84,7 @@ class Replicas:
     @property
     def lease(self) -> float:
         """Seconds without a heartbeat after which a replica is dead; while nobody can beat, nobody dies of it."""
-        return self._timing.lease + self._database.health.absence
+        return lease_now(self._database, self._timing)
 
     async def alive(self, name: str) -> bool:
         """Whether a replica's heartbeat is younger than its lease."""
@@ -233,6 +233,11 @@ class Replicas:
         if not known:
             logger.warning("replica %s was away for so long that its mail was given up; it goes on", self.name)
             self._exchange.gap()
+
+
+def lease_now(database: Database, timing: Timing) -> float:
+    """The lease of the moment: an outage of the database prolongs it by its length."""
+    return timing.lease + database.health.absence
 
 
 def new_name() -> str:
