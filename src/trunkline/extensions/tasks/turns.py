@@ -79,8 +79,10 @@ def _queues(
     """Owners with something due, from the one after whoever was served last on, each with those of its tools."""
     found: dict[str, list[str]] = {}
     owner, tool, wrapped = turn.owner, None, False
+    # Where few are wanted, few are looked at; the first may be of no use.
+    size = min(_PAGE, max(16, 4 * most))
     for _ in range(_PAGES):
-        values = {"scope": turn.scope, "rank": rank, "owner": owner, "tool": tool}
+        values = {"scope": turn.scope, "rank": rank, "owner": owner, "tool": tool, "page": size}
         page = connection.execute(_QUEUES if tool is not None else _FIRST_QUEUES, values).all()
         for queue in page:
             if wrapped and queue.owner > turn.owner:
@@ -89,8 +91,8 @@ def _queues(
                 found.setdefault(queue.owner, []).append(queue.tool)
         if len(found) > most:
             return found
-        if len(page) == _PAGE:
-            owner, tool = page[-1].owner, page[-1].tool
+        if len(page) == size:
+            owner, tool, size = page[-1].owner, page[-1].tool, _PAGE
         elif wrapped or not turn.owner:
             return found
         else:
@@ -182,7 +184,7 @@ def _skipping(first: bool) -> CTE:
     step = (
         select(queue.c.owner, queue.c.tool, queue.c.due, queues.c.number + 1)
         .select_from(queues.join(queue, queue.c.id == following))
-        .where(queues.c.number < _PAGE)
+        .where(queues.c.number < bindparam("page"))
     )
     return queues.union_all(step)
 
