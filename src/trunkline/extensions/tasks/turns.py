@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import CTE, Connection, RowMapping, Select, bindparam, func, literal, select, tuple_
+from sqlalchemy import CTE, Connection, RowMapping, Select, bindparam, case, func, literal, select, tuple_
 
 from trunkline.extensions.tasks.tables import tasks
 from trunkline.storage.database import one_at_a_time
@@ -58,11 +58,13 @@ def chosen(connection: Connection, turn: Turn, most: int, tools: Sequence[str] |
 
 def _full_tools(connection: Connection, scope: str) -> set[str]:
     """Tools that run as often as they may."""
+    # Whether a lease still runs is no condition: the index of what is due would be read, not that of what runs.
+    runs = func.sum(case((_c.due > clock(), 1), else_=0))
     running = (
         select(_c.tool)
-        .where(_c.scope == scope, _c.worker.is_not(None), _c.concurrency.is_not(None), _c.due > clock())
+        .where(_c.scope == scope, _c.worker.is_not(None), _c.concurrency.is_not(None))
         .group_by(_c.tool)
-        .having(func.count() >= func.min(_c.concurrency))
+        .having(runs >= func.min(_c.concurrency))
     )
     return set(connection.execute(running).scalars())
 
