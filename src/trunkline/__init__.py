@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trunkline.client.inputs import ElicitAnswer, ElicitRequest, SampleRequest, accept_defaults
     from trunkline.client.reports import LogMessage
     from trunkline.client.results import CallResult
+    from trunkline.client.tasks import TaskHandle
     from trunkline.engine.context import ROOTS, Context, Elicited, elicitation, sampling
     from trunkline.engine.doors import Extension, InputRequest
     from trunkline.engine.principal import Principal
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
         RemoteError,
         RequestTimeout,
         ResourceNotFound,
+        TaskCancelled,
+        TaskExpired,
         ToolError,
         TransportError,
         TrunklineError,
         Unauthenticated,
         UpstreamUnavailable,
     )
+    from trunkline.extensions.tasks.polling import TaskState
     from trunkline.server.completion import Completed
     from trunkline.server.content import (
         Annotations,
@@ -90,6 +94,10 @@ _HOMES = {
     "SampleRequest": "trunkline.client.inputs",
     "Server": "trunkline.server.server",
     "StaticTokens": "trunkline.auth.static",
+    "TaskCancelled": "trunkline.errors",
+    "TaskExpired": "trunkline.errors",
+    "TaskHandle": "trunkline.client.tasks",
+    "TaskState": "trunkline.extensions.tasks.polling",
     "Text": "trunkline.server.content",
     "ToolError": "trunkline.errors",
     "ToolResult": "trunkline.server.content",
@@ -142,6 +150,10 @@ __all__ = [
     "SampleRequest",
     "Server",
     "StaticTokens",
+    "TaskCancelled",
+    "TaskExpired",
+    "TaskHandle",
+    "TaskState",
     "Text",
     "ToolError",
     "ToolResult",

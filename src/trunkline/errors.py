@@ -27,6 +27,8 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── ToolRefused            -31009  200   a tool is not what was pinned of it
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
+    ├── TaskCancelled              a task that was cancelled has no result
+    ├── TaskExpired                a task is gone, and its result with it
     ├── SealError                  sealed state that is forged, foreign or expired
     ├── TransportError             a connection could not be made or was lost
     │   ├── RequestTimeout         no answer within the time allowed
@@ -320,6 +322,34 @@ class RemoteError(ProtocolError):
 
 class ToolError(TrunklineError):
     """The tool could not do its work; the text is shown to the model."""
+
+
+class TaskCancelled(TrunklineError):
+    """The task was cancelled before it had a result.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        task: the task's id.
+    """
+
+    def __init__(self, message: str = "", task: str = "") -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class TaskExpired(TrunklineError):
+    """The task outlived the time its server keeps it; there is no result to be had of it any more.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        task: the task's id.
+        expired_at: when, an ISO 8601 time of the server; None where it does not say.
+    """
+
+    def __init__(self, message: str = "", task: str = "", expired_at: str | None = None) -> None:
+        super().__init__(message)
+        self.task = task
+        self.expired_at = expired_at
 
 
 class SealError(TrunklineError):

@@ -11,12 +11,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+
 from tests.chaos import processes
 from tests.chaos.ledger import Ledger
 from tests.chaos.others import Other
 from tests.chaos.ours import OURS, Caller, Listener, Resent
 from tests.chaos.processes import Process, Web, free_port
 from tests.chaos.upstream import Folder
+from tests.transports import web as client
+from tests.transports.fixture import request
 from trunkline.protocol.revisions import Era
 from trunkline.storage import keyfile
 
@@ -222,11 +226,23 @@ def _round(replicas: Sequence[Web], number: int) -> list[Web]:
     return [*replicas[place:], *replicas[:place]]
 
 
+@asynccontextmanager
+async def idle_sessions(storm: Storm, count: int = 50) -> AsyncIterator[None]:
+    """Sessions whose clients do nothing meanwhile: each of them lives on."""
+    async with aiohttp.ClientSession() as http:
+        sessions = [client.Web(storm.balancer.port, http) for _ in range(count)]
+        for one in sessions:
+            await one.begin()
+        yield
+        alive = [(await one.post(request(1, "ping"))).status == 200 for one in sessions]
+    assert all(alive), f"{alive.count(False)} of {count} idle sessions are gone"
+
+
 async def blow(storm: Storm, parts: Sequence[str] = ("kill", "deploy")) -> None:
     """The whole of it."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(storm.running())
-        async with storm.theirs(), storm.ours():
+        async with idle_sessions(storm), storm.theirs(), storm.ours():
             if "kill" in parts:
                 await storm.kill_in_turn()
             if "deploy" in parts:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop import running
-from trunkline import Client, ToolError, accept_defaults
+from trunkline import Client, RemoteError, TaskCancelled, ToolError, accept_defaults
 from trunkline.protocol.revisions import Era
 
 PEERS = Path(__file__).resolve().parent / "peers"
@@ -100,6 +100,28 @@ async def test_streamable_http(peer: str) -> None:
         for era in eras:
             async with Client(url, elicit=accept_defaults, era=era) as client:  # type: ignore[arg-type]
                 await exercise(client, era)  # type: ignore[arg-type]
+
+
+async def test_tasks_of_fastmcp() -> None:
+    with listening([*command("fastmcp_tasks"), "http"], "/mcp") as url:
+        async with Client(url, elicit=accept_defaults, era="modern") as client:
+            assert (await client.call("add", a=1, b=2)).data == 3
+            assert (await client.call("slow", seconds=0.5)).data == "slept"
+            assert (await client.call("greet")).data == "Hello Ann"
+            with pytest.raises(ToolError, match="the disk is full"):
+                await client.call("fail")
+
+            handle = await client.start("slow", seconds=0.5)
+            assert [state.status async for state in handle] == ["working", "completed"]
+            async with Client(url, era="modern") as another:
+                assert (await (await another.resume(handle.id)).result()).data == "slept"
+
+            handle = await client.start("slow", seconds=60)
+            await handle.cancel()
+            with pytest.raises(TaskCancelled):
+                await handle.result()
+            with pytest.raises(RemoteError, match="not found"):
+                await client.resume("t-unknown")
 
 
 async def test_the_transport_of_2024() -> None:

@@ -42,7 +42,9 @@ SERVERS = {
 def versions() -> dict[str, str]:
     """What `make` installs of each peer."""
     package = json.loads((ROOT / "conformance/package.json").read_text())
-    pinned = re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "conformance/peers.txt").read_text(), re.MULTILINE)
+    pinned = re.findall(
+        r"^([\w-]+)(?:\[[\w,-]+\])?==(\S+)$", (ROOT / "conformance/peers.txt").read_text(), re.MULTILINE
+    )
     return {**package["dependencies"], **dict(pinned)}
 
 

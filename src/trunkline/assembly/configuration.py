@@ -186,7 +186,10 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "/mcp"
     public_url: Annotated[
         str | None,
-        Meta(description="The URL clients use, with a proxy in front.", examples=["https://mcp.example.com/mcp"]),
+        Meta(
+            description="Where clients find it, with a proxy in front: what stands before the path.",
+            examples=["https://mcp.example.com"],
+        ),
     ] = None
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="Further Host headers to accept.", examples=[["mcp.example.com"]])

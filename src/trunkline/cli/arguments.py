@@ -149,10 +149,16 @@ def _call(commands: "Commands") -> None:
         f"trunkline call {_HERE} time__get_current_time timezone=Europe/Paris",
         "trunkline call server.py forecast city=Oslo days:=3",
         'trunkline call mcp.json git__git_log --arguments \'{"repo_path": ".", "max_count": 3}\' --json',
+        f"trunkline call {_HERE} reports__yearly year=2026 --no-wait   print the id of the task, where it becomes one",
+        f"trunkline call {_HERE} --task t-4fZq8n2...                  wait for it, from anywhere",
     )
     _reach(call)
-    call.add_argument("name", help="the tool's name")
+    call.add_argument("name", nargs="?", help="the tool's name")
     _arguments(call)
+    call.add_argument("--task", metavar="ID", help="come back to a task of an earlier call instead of calling")
+    call.add_argument("--cancel", action="store_true", help="with --task: cancel it")
+    call.add_argument("--no-wait", action="store_true", help="print the id of the task that the call became, and leave")
+    call.add_argument("--idempotency-key", metavar="KEY", help="find the task of an earlier call with the same key")
     call.add_argument("--no-input", action="store_true", help="fail instead of asking when the tool needs an answer")
     call.set_defaults(what="call")
 

@@ -1,7 +1,9 @@
 """`trunkline call`, `read`, `prompt`: use what a server offers."""
 
 import argparse
+import asyncio
 import json
+import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
@@ -12,10 +14,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from trunkline.assembly.serving import run as run_loop
 from trunkline.cli.asking import Terminal
 from trunkline.cli.pairs import read_pairs
-from trunkline.cli.reach import reach
+from trunkline.cli.reach import reach, say
 from trunkline.client.client import Client
 from trunkline.client.reports import LogMessage
 from trunkline.client.results import CallResult, Content, Contents, plain
+from trunkline.client.tasks import TaskHandle
 from trunkline.errors import ConfigError
 
 
@@ -92,13 +95,61 @@ class _Ending:
 
 
 async def _call(client: Client, arguments: argparse.Namespace, shown: Shown) -> int:
+    if arguments.task is not None:
+        return await _come_back(client, arguments, shown)
+    # One that stands behind an option was taken for an argument.
+    name, *pairs = [arguments.name, *arguments.pairs] if arguments.name else arguments.pairs or [""]
     tools = {tool.name: tool for tool in await client.tools()}
-    tool = tools.get(arguments.name)
+    tool = tools.get(name)
     if tool is None:
-        raise ConfigError(_no_such_tool(arguments.name, list(tools)))
-    given = read_pairs(arguments.pairs, arguments.arguments, tool.input_schema)
+        raise ConfigError(_no_such_tool(name, list(tools)))
+    given = read_pairs(pairs, arguments.arguments, tool.input_schema)
+    key = arguments.idempotency_key
     with shown.working():
-        result = await client.call(arguments.name, given, progress=shown.progress, log=shown.log, check=False)
+        if not arguments.target.startswith(("http://", "https://")):
+            # Such a server ends with this command: a task nobody can come back to is cancelled with its call.
+            result = await client.call(
+                name, given, progress=shown.progress, log=shown.log, check=False, idempotency_key=key
+            )
+            return _printed(result, arguments)
+        handle = await client.start(name, given, progress=shown.progress, log=shown.log, idempotency_key=key)
+        if arguments.no_wait and not handle.done:
+            print(handle.id)
+            return 0
+        return _printed(await _followed(handle, arguments, shown), arguments)
+
+
+async def _come_back(client: Client, arguments: argparse.Namespace, shown: Shown) -> int:
+    if arguments.name or arguments.pairs:
+        raise ConfigError("--task comes back to a call that was made: leave out the tool and its arguments")
+    handle = await client.resume(arguments.task)
+    if arguments.cancel:
+        await handle.cancel()
+        say(f"The task {handle.id} " + ("had ended already" if handle.done else "is told to stop"))
+        return 0
+    with shown.working():
+        return _printed(await _followed(handle, arguments, shown), arguments)
+
+
+async def _followed(handle: TaskHandle, arguments: argparse.Namespace, shown: Shown) -> CallResult:
+    """Show what a task says of itself until it ends; whoever interrupts that is told how to come back."""
+    token = ["--token-env", arguments.token_env] if arguments.token_env else []
+    again = shlex.join(["trunkline", "call", arguments.target, *token, "--task", handle.id])
+    try:
+        if not handle.done:
+            shown.console.print(f"[dim]This goes on as the task {escape(handle.id)}.[/dim]")
+            number = 0
+            async for state in handle:
+                number += 1
+                shown.progress(number, None, state.message or state.status.replace("_", " "))
+        return await handle.result(check=False)
+    except asyncio.CancelledError:
+        shown.pause()
+        say(f"The task goes on. Come back to it with\n  {again}\nor end it with\n  {again} --cancel")
+        raise
+
+
+def _printed(result: CallResult, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(result.raw)
     else:
@@ -114,6 +165,8 @@ async def _prompt_arguments(arguments: argparse.Namespace) -> dict[str, str]:
 def _no_such_tool(name: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
+    if not name:
+        return "`trunkline call` needs the name of a tool, or --task ID. `trunkline tools` lists what there is."
     close = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(close)}?" if close else "`trunkline tools` lists what there is."
     return f"There is no tool {name!r}. {hint}"

@@ -6,6 +6,7 @@ What may live here: the methods of `Client`. What may not: wire details; each ha
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -22,7 +23,9 @@ from trunkline.client.peer import MAXIMUM, TIMEOUT, Greeting, Peer
 from trunkline.client.reports import OnLog, OnProgress, notifications, tell
 from trunkline.client.results import CallResult, Completion, Prompt, PromptResult, ReadResult, Resource, Template, Tool
 from trunkline.client.targets import TargetLike, resolve
+from trunkline.client.tasks import TaskHandle, Tasks
 from trunkline.errors import InvalidAnswer, RemoteError, ToolError, TransportError
+from trunkline.extensions.tasks.polling import KEY, honours_keys
 from trunkline.protocol.messages import LOG_LEVEL_KEY
 from trunkline.protocol.revisions import LOG_LEVELS, Era
 
@@ -88,7 +91,7 @@ class Client:
         self._cache = Cache()
         self._outputs = Outputs()
         approach = Approach(
-            Greeting({"name": name, "version": version or own_version()}, self._handlers.capabilities()),
+            Greeting({"name": name, "version": version or own_version()}, self._handlers.capabilities(), tasks=True),
             memory or EraMemory(),
             on_request=self._handlers.answer,
             on_event=self._event,
@@ -97,6 +100,7 @@ class Client:
         )
         resolved = resolve(target, headers=headers, env=env, cwd=cwd, on_stderr=on_stderr, session=session)
         self.connection = Connection(resolved, approach, self._ready)
+        self._tasks = Tasks(self.connection, self._handlers.answer, timeout, maximum, rounds)
 
     def __repr__(self) -> str:
         return f"<Client {self.connection.target.name}>"
@@ -173,35 +177,88 @@ class Client:
         log: OnLog | None = None,
         meta: Mapping[str, object] | None = None,
         check: bool = True,
+        idempotency_key: str | None = None,
         **more: object,
     ) -> CallResult:
-        """Call a tool.
+        """Call a tool. A task that the server makes of it is waited for, and cancelled when the caller is.
 
         Parameters:
             arguments: as a mapping, as keywords, or both; one named like a parameter below goes into the mapping.
             timeout: seconds without a sign of life, instead of the client's.
-            progress: takes progress reports. log: takes log messages of this call.
+            progress: takes progress reports; of a task, what the server says of it. log: takes log messages.
             meta: keys for `_meta`.
             check: raise `ToolError` when the tool failed; False returns the result with `is_error`.
+            idempotency_key: a call with the same key and arguments finds the task of the first, where the server has
+                such keys; a call that is lost is then sent again.
 
             result = await client.call("search", query="trunk", limit=3)
             print(result.text)
         """
-        params: JsonObject = {"name": tool, "arguments": {**(arguments or {}), **more}}
         raw = await self.request(
             "tools/call",
-            params,
+            {"name": tool, "arguments": {**(arguments or {}), **more}},
             timeout=timeout,
             progress=progress,
             log=log,
-            meta=meta,
-            repeatable=self._outputs.repeatable(tool),
+            meta=meta if idempotency_key is None else {**(meta or {}), KEY: idempotency_key},
+            repeatable=self._outputs.repeatable(tool) or (idempotency_key is not None and await self._has_keys()),
         )
-        result = results.call_result(raw, f"The tool {tool}")
+        return self._called(tool, raw, check)
+
+    async def start(
+        self,
+        tool: str,
+        arguments: Mapping[str, object] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        progress: OnProgress | None = None,
+        log: OnLog | None = None,
+        meta: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+        **more: object,
+    ) -> TaskHandle:
+        """Call a tool and do not wait for a task that the server makes of it.
+
+        Parameters as in `call`. A server that answers at once gives a handle that is done.
+
+            handle = await client.start("report", year=2026)
+            result = await handle.result()
+        """
+        raw = await self.request(
+            "tools/call",
+            {"name": tool, "arguments": {**(arguments or {}), **more}},
+            timeout=timeout,
+            progress=progress,
+            log=log,
+            meta=meta if idempotency_key is None else {**(meta or {}), KEY: idempotency_key},
+            repeatable=self._outputs.repeatable(tool) or (idempotency_key is not None and await self._has_keys()),
+            follow=False,
+        )
+        return await self._tasks.handle(raw, partial(self._called, tool))
+
+    async def resume(self, task_id: str, *, tool: str = "") -> TaskHandle:
+        """Come back to a task, by the id of its handle, from any process.
+
+        Parameters:
+            tool: whose result it is, to hold it to the tool's output schema.
+
+        Raises `TaskExpired` when it is gone, `RemoteError` when the server knows no such task.
+
+            handle = await client.resume(id)
+            print((await handle.result()).text)
+        """
+        return await self._tasks.resume(task_id, partial(self._called, tool))
+
+    def _called(self, tool: str, raw: JsonObject, check: bool) -> CallResult:
+        result = results.call_result(raw, f"The tool {tool}" if tool else "The tool")
         if result.is_error and check:
             raise ToolError(result.text or f"The tool {tool} failed without saying why")
         self._outputs.check(tool, result)
         return result
+
+    async def _has_keys(self) -> bool:
+        return honours_keys((await self.connection.peer()).capabilities)
 
     async def read(
         self, uri: str, *, timeout: float | None = None, meta: Mapping[str, object] | None = None
@@ -291,11 +348,13 @@ class Client:
         log: OnLog | None = None,
         meta: Mapping[str, object] | None = None,
         repeatable: bool = True,
+        follow: bool = True,
     ) -> JsonObject:
-        """Send any request, with caching and input rounds; returns the untyped result.
+        """Send any request, with caching, input rounds and tasks; returns the untyped result.
 
         Parameters:
             repeatable: whether it may be sent again when the connection broke and it may have run.
+            follow: wait for the result of a call that the server makes a task of; False returns the task as created.
             others: as in `call`.
         """
         kept = self._cache.get(method, params)
@@ -315,6 +374,8 @@ class Client:
 
         result = await rounds.complete(method, stamped, send, self._handlers.answer, self._rounds)
         plain = {key: results.plain(value) for key, value in result.items()}
+        if plain.get("resultType") == "task" and follow:
+            return await self._tasks.complete(plain, progress)
         self._cache.put(method, params, plain)
         return plain
 

@@ -18,6 +18,7 @@ from trunkline.errors import (
     HttpFailure,
     Interrupted,
     InvalidAnswer,
+    Overloaded,
     RemoteError,
     ReplicaLost,
     RequestTimeout,
@@ -92,20 +93,22 @@ class Connection:
         maximum: float,
         repeatable: bool,
         on_notification: OnNotification | None = None,
+        tries: int = _TRIES,
     ) -> JsonObject:
         """Send a request; again when that is safe and likely to help, a few times.
 
         Parameters:
             repeatable: whether the request may run twice.
+            tries: how often it may be sent.
         """
-        for number in range(_TRIES):
+        for number in range(tries):
             peer = await self.peer()
             try:
                 return await peer.request(
                     method, params, timeout=timeout, maximum=maximum, on_notification=on_notification
                 )
             except (TransportError, RemoteError) as error:
-                wait = await self._next_chance(peer, error, repeatable) if number < _TRIES - 1 else None
+                wait = await self._next_chance(peer, error, repeatable) if number < tries - 1 else None
                 if wait is None:
                     raise
                 _log.info("%s: %s is sent again: %s", self.target.name, method, error)
@@ -189,6 +192,21 @@ class Connection:
             await peer.close()
 
 
+def passing(error: Exception) -> float | None:
+    """Seconds to leave a server alone, at least, before what failed with this is sent again; None where that is vain.
+
+    For requests that may run any number of times, by those who have all the time a task has.
+    """
+    if isinstance(error, RemoteError):
+        data = error.data if isinstance(error.data, dict) else {}
+        busy = error.remote_status in _BUSY or error.remote_code in (Overloaded.code, *_LOST)
+        wait = data.get("dev.trunkline/retryAfterMs")
+        return (wait / 1000 if isinstance(wait, int) else 0.0) if busy or _helps(error) else None
+    if isinstance(error, HttpFailure):
+        return _asked_wait(error) or 0.0 if error.status in _BUSY or error.status >= 500 else None
+    return 0.0 if isinstance(error, TransportError) and not isinstance(error, InvalidAnswer) else None
+
+
 def _gone(peer: Peer) -> bool:
     return isinstance(peer, BasePeer) and isinstance(peer.channel, DuplexChannel) and peer.channel.ended
 
@@ -210,6 +228,11 @@ def _pause(why: str) -> float:
 
 def _retry_after(failure: HttpFailure) -> float | None:
     """The wait a busy server asks for, if it is short enough to be worth it."""
-    text = failure.headers.get("retry-after", "")
-    seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 6 else _pause("busy")
+    seconds = _asked_wait(failure)
+    seconds = _pause("busy") if seconds is None else seconds
     return seconds if seconds <= _MAX_RETRY_AFTER else None
+
+
+def _asked_wait(failure: HttpFailure) -> float | None:
+    text = failure.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

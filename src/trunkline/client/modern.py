@@ -20,6 +20,7 @@ from trunkline.errors import (
     TransportError,
     UnsupportedVersion,
 )
+from trunkline.extensions.tasks import polling
 from trunkline.protocol.headers import HeaderParam, encode_value, mirror_params
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, SERVER_INFO_KEY, VERSION_KEY
 from trunkline.protocol.revisions import LATEST_MODERN, MODERN, NAME_PARAMS, Era, common
@@ -27,6 +28,7 @@ from trunkline.protocol.schema import header_params
 
 _log = logging.getLogger("trunkline.client")
 _ACKNOWLEDGE_SECONDS = 30
+_NAMED = {**NAME_PARAMS, **polling.NAMES}
 _MAX_PAGES = 1000
 
 
@@ -51,6 +53,8 @@ class ModernPeer(BasePeer):
         super().__init__(channel, greeting, name, on_request=on_request, on_event=on_event)
         self.revision = revision
         self.cancels_by_message = channel.duplex
+        with_tasks = polling.DECLARED_WITH if greeting.tasks else ()
+        self._declared = dict.fromkeys(with_tasks, _with_tasks(greeting.capabilities))
         self._header_params: dict[str, tuple[HeaderParam, ...]] = {}
         self._refused: set[str] = set()
 
@@ -68,7 +72,7 @@ class ModernPeer(BasePeer):
     ) -> dict[str, object]:
         """See `Peer.request`. A version or header the server corrects is corrected once and the request sent again."""
         for last in (False, True):
-            call = self.call(method, self._stamped(params), headers)
+            call = self.call(method, self._stamped(params, method), headers)
             call.on_notification, call.patience = on_notification, patience
             try:
                 result = unwrap(await self.perform(call, timeout, maximum), call, self.name)
@@ -127,17 +131,19 @@ class ModernPeer(BasePeer):
                 inbox.put(method, params)
 
         try:
-            call = self.call("subscriptions/listen", self._stamped({"notifications": dict(notifications)}))
+            method = "subscriptions/listen"
+            call = self.call(method, self._stamped({"notifications": dict(notifications)}, method))
             call.on_notification = take
             unwrap(await self.perform(call, None, MAXIMUM), call, self.name)
             inbox.end()
         except (TransportError, RemoteError) as error:
             inbox.end(error)
 
-    def _stamped(self, params: Params) -> dict[str, object]:
+    def _stamped(self, params: Params, method: str) -> dict[str, object]:
         """The parameters with our `_meta` (basic/index, Per-request protocol fields); the caller's keys stay."""
         greeting, given = self.greeting, params.get("_meta")
-        meta: dict[str, object] = {CLIENT_INFO_KEY: greeting.info, CAPABILITIES_KEY: greeting.capabilities}
+        capabilities = self._declared.get(method, greeting.capabilities)
+        meta: dict[str, object] = {CLIENT_INFO_KEY: greeting.info, CAPABILITIES_KEY: capabilities}
         # A dict is the usual case, and asking an abstract class is dear.
         if isinstance(given, (dict, Mapping)):
             meta.update(given)
@@ -149,7 +155,7 @@ class ModernPeer(BasePeer):
         if self.channel.duplex:
             return ()
         version, named = ("MCP-Protocol-Version", self.revision), ("Mcp-Method", method)
-        name = params.get(NAME_PARAMS.get(method, ""))
+        name = params.get(_NAMED.get(method, ""))
         if not isinstance(name, str):
             return version, named
         if method != "tools/call" or name not in self._header_params:
@@ -202,6 +208,12 @@ class ModernPeer(BasePeer):
         else:
             self._header_params.pop(name, None)
         return True
+
+
+def _with_tasks(capabilities: Mapping[str, object]) -> dict[str, object]:
+    """What is declared with the requests that the tasks extension concerns (tasks, Capability rules)."""
+    given = capabilities.get("extensions")
+    return {**capabilities, "extensions": {**(given if isinstance(given, Mapping) else {}), polling.EXTENSION: {}}}
 
 
 def offered(error: RemoteError) -> list[str]:

@@ -41,10 +41,14 @@ _ANSWERING = 100
 
 
 class Greeting(msgspec.Struct, frozen=True):
-    """Who we are and what we can do, told to every server: `clientInfo` and `capabilities` as they go on the wire."""
+    """Who we are and what we can do, told to every server: `clientInfo` and `capabilities` as they go on the wire.
+
+    `tasks`: whether calls may be answered with a task, which is told to modern servers with the requests it concerns.
+    """
 
     info: dict[str, object]
     capabilities: dict[str, object] = {}
+    tasks: bool = False
 
 
 class Notification(msgspec.Struct, frozen=True):

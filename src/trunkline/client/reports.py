@@ -46,7 +46,7 @@ def notifications(
                 params.get("message"),
             )
             if done is not None:
-                await _called(progress(done, total, message if isinstance(message, str) else None))
+                await called(progress(done, total, message if isinstance(message, str) else None))
 
     return take
 
@@ -56,9 +56,10 @@ async def tell(log: OnLog, params: JsonObject, log_level: str) -> None:
     level, logger = str(params.get("level", "info")), params.get("logger")
     if level in LOG_LEVELS and LOG_LEVELS.index(level) < LOG_LEVELS.index(log_level):
         return
-    await _called(log(LogMessage(level, plain(params.get("data")), logger if isinstance(logger, str) else None)))
+    await called(log(LogMessage(level, plain(params.get("data")), logger if isinstance(logger, str) else None)))
 
 
-async def _called(outcome: Awaitable[None] | None) -> None:
+async def called(outcome: Awaitable[None] | None) -> None:
+    """Wait for a callback that may be async."""
     if inspect.isawaitable(outcome):
         await outcome

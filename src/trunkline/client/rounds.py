@@ -13,6 +13,8 @@ from trunkline.protocol.revisions import INPUT_METHODS
 JsonObject = dict[str, object]
 Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
 _STATE_ONLY_SECONDS = 0.05
+TASK_METHODS = frozenset({"tools/call"})
+"""Methods that may be answered with a task; for any other that is an invalid response (tasks, Capability rules)."""
 
 
 async def complete(
@@ -22,7 +24,7 @@ async def complete(
     answer: Answer,
     limit: int,
 ) -> JsonObject:
-    """Send a request, answering what the server asks for, until the result is complete.
+    """Send a request, answering what the server asks for, until the result is complete, or a task.
 
     Parameters:
         send: sends the parameters as a request of its own, with an id of its own.
@@ -34,7 +36,7 @@ async def complete(
     result = await send(params)
     for number in range(limit + 1):
         kind = result.get("resultType", "complete")
-        if kind == "complete":
+        if kind == "complete" or (kind == "task" and method in TASK_METHODS):
             return result
         if kind != "input_required" or method not in INPUT_METHODS:
             raise InvalidAnswer(
@@ -59,13 +61,14 @@ async def _round(method: str, result: JsonObject, answer: Answer, number: int) -
     if requests is None:
         await asyncio.sleep(_STATE_ONLY_SECONDS * 2 ** min(number, 6))
     else:
-        added["inputResponses"] = {key: await _answered(key, request, answer) for key, request in requests.items()}
+        added["inputResponses"] = {key: await answered(key, request, answer) for key, request in requests.items()}
     if state is not None:
         added["requestState"] = state
     return added
 
 
-async def _answered(key: str, request: object, answer: Answer) -> JsonObject:
+async def answered(key: str, request: object, answer: Answer) -> JsonObject:
+    """The answer to one input request, of a round or of a task. Raises `InvalidAnswer` where there can be none."""
     wanted = request.get("method") if isinstance(request, dict) else None
     params = request.get("params", {}) if isinstance(request, dict) else None
     if not isinstance(wanted, str) or not isinstance(params, dict):
