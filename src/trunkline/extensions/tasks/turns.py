@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import CTE, Connection, RowMapping, Select, bindparam, case, func, literal, select, tuple_
 
+from trunkline.extensions.tasks.rows import now
 from trunkline.extensions.tasks.tables import tasks
 from trunkline.storage.database import one_at_a_time
 from trunkline.storage.tables import clock
@@ -205,7 +206,7 @@ _OF_QUEUE = (
         _c.rank == bindparam("rank"),
         _c.owner == bindparam("owner"),
         _c.tool == bindparam("tool"),
-        _c.due <= clock(),
+        _c.due <= now(),
     )
     .order_by(_c.due)
     .limit(bindparam("most"))
