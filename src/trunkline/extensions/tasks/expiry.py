@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, null, select, update
 
 from trunkline.errors import InternalError
 from trunkline.extensions.tasks.records import Task
-from trunkline.extensions.tasks.rows import COLUMNS, task_of
+from trunkline.extensions.tasks.rows import COLUMNS, now, task_of
 from trunkline.extensions.tasks.states import target
 from trunkline.extensions.tasks.tables import payloads, tasks
 from trunkline.storage.tables import clock
@@ -29,7 +29,7 @@ def sweep(connection: Connection, scope: str, most: int, tombstone: float) -> tu
     overdue = (
         # Clients are told their times in milliseconds.
         select(_c.id, _c.finished, _c.erased)
-        .where(_c.scope == scope, _c.sweep < clock() - 0.001)
+        .where(_c.scope == scope, _c.sweep < now() - 0.001)
         .order_by(_c.sweep)
         .limit(most)
         .with_for_update(skip_locked=True)

@@ -6,9 +6,10 @@ What may live here: the operations. What may not: statements that stand in `clai
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, null, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, null, select, update
 
 from trunkline.engine.doors import InputRequest
 from trunkline.errors import InternalError, InvalidParams
@@ -27,6 +28,21 @@ from trunkline.storage.tables import clock, insert
 _c = tasks.c
 
 _TOPIC = "tasks"
+
+
+_LOAD = select(*COLUMNS).where(_c.id == bindparam("id"), _c.scope == bindparam("scope"))
+_WITH_PAYLOAD = payloads.insert()
+
+
+@cache
+def _creating(dialect: str, running: bool, mortal: bool) -> Executable:
+    """Made once: a statement that is built anew costs more than its execution."""
+    times: dict[str, ColumnElement[float]] = {"created": clock(), "updated": clock(), "due": clock()}
+    if running:
+        times |= {"began": clock(), "due": clock() + bindparam("lease")}
+    if mortal:
+        times |= {"ends": clock() + bindparam("life"), "sweep": clock() + bindparam("life")}
+    return insert(dialect, tasks).values(times).on_conflict_do_nothing().returning(*COLUMNS)
 
 
 class TaskStore:
@@ -72,14 +88,15 @@ class TaskStore:
         await self._room.take(new.owner)
         id = f"t-{secrets.token_urlsafe(18)}"
         row = self._row(id, new, worker, lease)
+        running, mortal = worker is not None, new.policy.ttl is not None
 
         def work(connection: Connection) -> tuple[Task | None, tuple[Task, bytes] | None]:
-            statement = insert(connection.dialect.name, tasks).values(row).on_conflict_do_nothing()
+            statement = _creating(connection.dialect.name, running, mortal)
             while True:
-                made = connection.execute(statement.returning(*COLUMNS)).mappings().first()
+                made = connection.execute(statement, row).mappings().first()
                 if made is not None:
                     payload = {"task": id, "request": new.request, "replay": new.replay}
-                    connection.execute(payloads.insert().values(payload))
+                    connection.execute(_WITH_PAYLOAD, payload)
                     return task_of(made, new.request, new.replay), None
                 earlier = self._by_key(connection, new)
                 if earlier is not None:
@@ -94,10 +111,9 @@ class TaskStore:
 
     async def load(self, id: str) -> Task | None:
         """A task, or what is left of it; None for one that is not known here."""
-        query = select(*COLUMNS).where(_c.id == id, _c.scope == self._scope)
 
         def work(connection: Connection) -> Task | None:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(_LOAD, {"id": id, "scope": self._scope}).mappings().first()
             return None if row is None else task_of(row)
 
         return await self._database.read(work)
@@ -412,25 +428,18 @@ class TaskStore:
         return task
 
     def _row(self, id: str, new: NewTask, worker: str | None, lease: float) -> dict[str, object]:
-        ends = null() if new.policy.ttl is None else clock() + new.policy.ttl
-        return {
+        row: dict[str, object] = {
             "id": id,
             "scope": self._scope,
             "owner": new.owner,
             "client": new.client,
             "tool": new.tool,
             "status": target("create"),
-            "created": clock(),
-            "updated": clock(),
-            "ends": ends,
-            "sweep": ends,
             "erased": False,
-            "due": clock() if worker is None else clock() + lease,
             "worker": worker,
             "ran_by": worker,
             "run": 0 if worker is None else 1,
             "attempt": 1,
-            "began": null() if worker is None else clock(),
             "cancelling": False,
             "rank": -new.policy.priority,
             "concurrency": new.policy.concurrency,
@@ -438,3 +447,8 @@ class TaskStore:
             "key": new.key,
             "digest": new.digest,
         }
+        if worker is not None:
+            row["lease"] = lease
+        if new.policy.ttl is not None:
+            row["life"] = new.policy.ttl
+        return row

@@ -65,7 +65,7 @@ tasks = Table(
     _partial("due", "due IS NOT NULL", "scope", "due"),
     _partial("running", "worker IS NOT NULL", "scope", "tool"),
     _partial("unfinished", "finished IS NULL", "scope", "owner"),
-    _partial("sweep", "sweep IS NOT NULL", "sweep"),
+    _partial("sweep", "sweep IS NOT NULL", "scope", "sweep"),
     _partial("key", "key IS NOT NULL", "scope", "owner", "tool", "key", unique=True),
     Index("trunkline_tasks_created", "scope", "created", "id"),
 )

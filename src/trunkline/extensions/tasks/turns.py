@@ -11,8 +11,9 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import CTE, Connection, RowMapping, Select, bindparam, func, literal, select, tuple_
+from sqlalchemy import CTE, Connection, RowMapping, Select, bindparam, case, func, literal, select, tuple_
 
+from trunkline.extensions.tasks.rows import now
 from trunkline.extensions.tasks.tables import tasks
 from trunkline.storage.database import one_at_a_time
 from trunkline.storage.tables import clock
@@ -58,11 +59,13 @@ def chosen(connection: Connection, turn: Turn, most: int, tools: Sequence[str] |
 
 def _full_tools(connection: Connection, scope: str) -> set[str]:
     """Tools that run as often as they may."""
+    # Whether a lease still runs is no condition: the index of what is due would be read, not that of what runs.
+    runs = func.sum(case((_c.due > clock(), 1), else_=0))
     running = (
         select(_c.tool)
-        .where(_c.scope == scope, _c.worker.is_not(None), _c.concurrency.is_not(None), _c.due > clock())
+        .where(_c.scope == scope, _c.worker.is_not(None), _c.concurrency.is_not(None))
         .group_by(_c.tool)
-        .having(func.count() >= func.min(_c.concurrency))
+        .having(runs >= func.min(_c.concurrency))
     )
     return set(connection.execute(running).scalars())
 
@@ -79,8 +82,10 @@ def _queues(
     """Owners with something due, from the one after whoever was served last on, each with those of its tools."""
     found: dict[str, list[str]] = {}
     owner, tool, wrapped = turn.owner, None, False
+    # Where few are wanted, few are looked at; the first may be of no use.
+    size = min(_PAGE, max(16, 4 * most))
     for _ in range(_PAGES):
-        values = {"scope": turn.scope, "rank": rank, "owner": owner, "tool": tool}
+        values = {"scope": turn.scope, "rank": rank, "owner": owner, "tool": tool, "page": size}
         page = connection.execute(_QUEUES if tool is not None else _FIRST_QUEUES, values).all()
         for queue in page:
             if wrapped and queue.owner > turn.owner:
@@ -89,8 +94,8 @@ def _queues(
                 found.setdefault(queue.owner, []).append(queue.tool)
         if len(found) > most:
             return found
-        if len(page) == _PAGE:
-            owner, tool = page[-1].owner, page[-1].tool
+        if len(page) == size:
+            owner, tool, size = page[-1].owner, page[-1].tool, _PAGE
         elif wrapped or not turn.owner:
             return found
         else:
@@ -182,7 +187,7 @@ def _skipping(first: bool) -> CTE:
     step = (
         select(queue.c.owner, queue.c.tool, queue.c.due, queues.c.number + 1)
         .select_from(queues.join(queue, queue.c.id == following))
-        .where(queues.c.number < _PAGE)
+        .where(queues.c.number < bindparam("page"))
     )
     return queues.union_all(step)
 
@@ -201,7 +206,7 @@ _OF_QUEUE = (
         _c.rank == bindparam("rank"),
         _c.owner == bindparam("owner"),
         _c.tool == bindparam("tool"),
-        _c.due <= clock(),
+        _c.due <= now(),
     )
     .order_by(_c.due)
     .limit(bindparam("most"))

@@ -69,7 +69,7 @@ def _tasks() -> None:
     _partial("due", "due IS NOT NULL", "scope", "due")
     _partial("running", "worker IS NOT NULL", "scope", "tool")
     _partial("unfinished", "finished IS NULL", "scope", "owner")
-    _partial("sweep", "sweep IS NOT NULL", "sweep")
+    _partial("sweep", "sweep IS NOT NULL", "scope", "sweep")
     _partial("key", "key IS NOT NULL", "scope", "owner", "tool", "key", unique=True)
     op.create_index("trunkline_tasks_created", "trunkline_tasks", ["scope", "created", "id"])
 
