@@ -17,8 +17,9 @@ from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, InputRequest, Result
 from trunkline.errors import InvalidParams, Overloaded, RemoteError, ResourceNotFound, StorageUnavailable
-from trunkline.extensions.tasks.declaring import LINK, declares, missing
+from trunkline.extensions.tasks.declaring import declares, missing
 from trunkline.extensions.tasks.listening import Listeners, settled
+from trunkline.extensions.tasks.names import KEY, LINK, NARROWED
 from trunkline.extensions.tasks.policy import TaskPolicy
 from trunkline.extensions.tasks.records import NewTask, Task
 from trunkline.extensions.tasks.running import Running, encode_replay, origin
@@ -34,8 +35,8 @@ _MARGIN = 1.0
 class _Wishes(Struct, frozen=True):
     """What a client may say about the task of a call."""
 
-    key: str | UnsetType = field(default=UNSET, name="dev.trunkline/idempotencyKey")
-    narrowed: dict[str, object] | UnsetType = field(default=UNSET, name="dev.trunkline/task")
+    key: str | UnsetType = field(default=UNSET, name=KEY)
+    narrowed: dict[str, object] | UnsetType = field(default=UNSET, name=NARROWED)
 
 
 class _Said(Struct):

@@ -1,6 +1,6 @@
 """Who may be told of tasks.
 
-What it is for: the extension's names, and what a client declares with each request.
+What it is for: what a client declares with each request.
 What may live here: looking at capabilities. What may not: tasks themselves.
 """
 
@@ -8,13 +8,7 @@ from collections.abc import Mapping
 
 from trunkline.engine.context import Context
 from trunkline.errors import MethodNotFound, MissingCapability
-
-IDENTIFIER = "io.modelcontextprotocol/tasks"
-LIFECYCLE = "dev.trunkline/tasks"
-"""Our own extension beside it: idempotency keys, narrowed policies, and what is shown of attempts and expiry."""
-
-LINK = "trunkline-task:///"
-"""Under it a client that knows nothing of tasks reads what became of one."""
+from trunkline.extensions.tasks.names import IDENTIFIER
 
 
 def declares(context: Context) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 from trunkline.engine.doors import CallNext, Extension
 from trunkline.errors import StorageUnavailable
 from trunkline.extensions.tasks.calls import Calls
-from trunkline.extensions.tasks.declaring import IDENTIFIER, LIFECYCLE
 from trunkline.extensions.tasks.listening import Listeners, Listening
 from trunkline.extensions.tasks.methods import Methods
+from trunkline.extensions.tasks.names import IDENTIFIER, LIFECYCLE, METHOD_NAMES
 from trunkline.extensions.tasks.records import Bounds
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.versions import TASKS
@@ -23,8 +23,6 @@ from trunkline.extensions.tasks.worker import Pace, Rule, Worker
 from trunkline.storage.storage import Storage, open_storage
 
 logger = logging.getLogger("trunkline.tasks")
-
-_NAMES = {"tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId"}
 
 
 class Tasks:
@@ -70,7 +68,7 @@ class Tasks:
         tasks = Extension(
             IDENTIFIER,
             methods={"tasks/get": methods.get, "tasks/update": methods.update, "tasks/cancel": methods.cancel},
-            names=_NAMES,
+            names=METHOD_NAMES,
             listen_keys=("taskIds",),
             listen=listening.listen,
             interceptor=Calls(self._store, self._worker, self._rules, self._listeners),
