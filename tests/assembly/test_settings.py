@@ -116,7 +116,7 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("servers: {a: {url: 'http://x', headers: {Authorization: hunter2}}}", "headers.Authorization: holds a secret"),
         ("servers: {a: {command: x, env: {GITHUB_TOKEN: hunter2}}}", "refer to it: ${env:GITHUB_TOKEN}"),
         ("storage: disk", "storage: is not one of the words there are; a mapping or memory is"),
-        ("storage: 5", "storage: is a number; a mapping is accepted"),
+        ("storage: 5", "storage: is a number; a mapping or memory is accepted"),
         ("storage: {uri: 'sqlite:///x.db'}", 'storage: the key "uri" is not known; did you mean `url`?'),
         ("storage: {url: 'postgresql://a:hunter2@db/x'}", "storage.url: holds a password; refer to it: ${env:"),
         ("storage: {url: 'postgresql://a:hunter2${env:P}@db/x'}", "storage.url: holds a password"),
