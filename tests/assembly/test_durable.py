@@ -126,6 +126,30 @@ async def seen(caller, id, key):
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("tasks", [True, {"idempotent": True, "backoff": 0}], ids=["as it is", "idempotent"])
+async def test_a_question_is_answered_at_any_replica_while_the_one_that_asked_lives(tasks, tmp_path):
+    servers = {"old": older("2025-11-25", tasks, processes="per-call")}
+    shared = {"storage": {"url": f"sqlite:///{tmp_path / 'state.db'}"}}
+    ann, bob = ({"action": "accept", "content": {"name": name}} for name in ("Ann", "Bob"))
+    async with behind(tmp_path, servers, **shared) as (_, _, second):
+        async with behind(tmp_path, servers, **shared) as (gateway, _, first):
+            ids = [await first.start("old__ask") for _ in range(2)]
+            for id in ids:
+                await second.until(id, "input_required")
+            await second.update(ids[0], {"upstream-1": ann})
+            assert text_of(await second.ended(ids[0])) == "Hello, Ann!"
+            await gateway.federation.stop()
+        # What the one that is gone held open is lost: the call may run again or it may not.
+        await second.update(ids[1], {"upstream-1": ann})
+        if tasks is True:
+            lost = await second.ended(ids[1])
+            assert lost["status"] == "failed" and "no longer holds this call open" in lost["error"]["message"]
+        else:
+            await seen(second, ids[1], "upstream-1~2")
+            await second.update(ids[1], {"upstream-1~2": bob})
+            assert text_of(await second.ended(ids[1])) == "Hello, Bob!"
+
+
 async def test_each_way_to_a_tool_keeps_its_own_names_and_all_see_one_set_of_tasks(tmp_path):
     diary = {"tools": ["notes__write"], "edit_tools": {"notes__write": {"name": "jot", "pin": {"book": "diary"}}}}
     servers = {"notes": notes(tmp_path, True), "more": notes(tmp_path, False)}
