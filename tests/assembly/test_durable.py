@@ -36,6 +36,20 @@ async def slow(context: Context, seconds: float = 0.3) -> str:
     await asyncio.sleep(seconds)
     return "done"
 @server.tool
+async def hang(ledger: str) -> str:
+    try:
+        with open(ledger, "a") as file:
+            file.write("began\\n")
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        with open(ledger, "a") as file:
+            file.write("cancelled\\n")
+        raise
+@server.tool
+def process() -> str:
+    import os
+    return str(os.getpid())
+@server.tool
 async def told(context: Context) -> list[str]:
     import json
     return sorted(json.loads(bytes(context.params.raw))["_meta"])
@@ -190,6 +204,39 @@ async def test_a_task_is_its_callers_at_every_path(tmp_path):
         for url, tool in ((bob.url, "notes__write"), (f"{base}/servers/notes/mcp", "write")):
             with pytest.raises(Refused, match="not on this caller's list"):
                 await Caller(url, caller.http, token="of-bob").call(tool, text="x")
+
+
+async def test_a_task_runs_in_its_callers_own_process(tmp_path):
+    tokens = StaticTokens({f"of-{name}": Principal("t", name) for name in ("ann", "bob")})
+    servers = {"notes": {**notes(tmp_path, {"overrides": {"told": False}}), "processes": "per-session"}}
+    async with behind(tmp_path, servers, authenticator=tokens) as (_, base, caller):
+        found = {}
+        for name in ("ann", "bob"):
+            one = caller.other(token=f"of-{name}")
+            found[name] = {text_of(await one.ended(await one.start("notes__process"))) for _ in range(2)}
+            alone = Caller(f"{base}/servers/notes/mcp", caller.http, token=f"of-{name}")
+            found[name].add(text_of(await one.ended(await alone.start("process"))))
+        assert all(len(processes) == 1 for processes in found.values()) and found["ann"] != found["bob"]
+
+
+async def test_a_cancelled_task_is_cancelled_at_its_server(tmp_path):
+    ledger = tmp_path / "ledger"
+    async with behind(tmp_path, {"notes": notes(tmp_path, True)}) as (_, _, caller):
+        id = await caller.start("notes__hang", ledger=str(ledger))
+        async with asyncio.timeout(20):
+            while not ledger.exists():
+                await asyncio.sleep(0.02)
+            await caller.cancel(id)
+            assert (await caller.ended(id))["status"] == "cancelled"
+            while "cancelled" not in ledger.read_text():
+                await asyncio.sleep(0.02)
+
+
+async def test_a_call_that_takes_long_becomes_a_task_while_it_runs(tmp_path):
+    async with behind(tmp_path, {"notes": notes(tmp_path, {"after": 0.4})}) as (_, base, caller):
+        assert (await caller.call("notes__slow", seconds=0.05))["resultType"] == "complete"
+        for way, tool in ((caller, "notes__slow"), (Caller(f"{base}/servers/notes/mcp", caller.http), "slow")):
+            assert text_of(await way.ended(await way.start(tool, seconds=1))) == "done"
 
 
 async def test_a_call_that_died_with_its_server_runs_again_only_where_that_does_no_harm(tmp_path):
