@@ -1,4 +1,4 @@
-"""Gateways and servers behind them killed with SIGKILL in the middle of slow calls; the servers are ones no one here wrote."""
+"""Gateways, and servers of official SDKs behind them, killed with SIGKILL in the middle of slow calls."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ async def test_a_gateway_that_is_killed_comes_back_to_its_calls(tmp_path, monkey
             assert (await (await client.resume(short.id)).result()).text == "short took its time"
             results = await asyncio.gather(*(_resumed(client, kept[name]) for name in ("crawl", "npm")))
             assert results[0] == "crawl took its time" and "Long running operation completed" in results[1]
-            with pytest.raises(Exception, match="is gone. It may have run in part"):
+            with pytest.raises(Exception, match=r"is gone\. It may have run in part"):
                 await _resumed(client, kept["pay"])
         async with asyncio.timeout(60):
             while (shown := json.loads((await plain(url, "read", uri))["contents"][0]["text"]))["status"] == "working":

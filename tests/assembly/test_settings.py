@@ -198,8 +198,8 @@ def test_tasks_of_a_clients_file_are_held_to_the_same_rules(tmp_path: Path) -> N
     (problem,) = plan.problems
     line = path.read_text().splitlines().index('     "attempts": "many",') + 1
     attempts, ttl = problem.message.splitlines()
-    assert attempts.endswith(f'mcp.json:{line}: server "bad": trunkline.tasks.attempts: is a string; a whole number from'
-                             " 1 to 1000 is accepted")  # fmt: skip
+    said = "trunkline.tasks.attempts: is a string; a whole number from 1 to 1000 is accepted"
+    assert attempts.endswith(f'mcp.json:{line}: server "bad": {said}')
     assert "did you mean `ttl`?" in ttl
 
 

@@ -46,7 +46,9 @@ def test_the_session_of_the_page_goes_as_shown(tmp_path: Path) -> None:
     assert shell.stdin is not None
     try:
         for command in re.findall(r"^\$ (.*)$", SESSION, re.MULTILINE):
-            here = command.replace("8808", str(port)).replace("trunkline.yaml &", f"trunkline.yaml --port {port} > up &")
+            here = command.replace("8808", str(port)).replace(
+                "trunkline.yaml &", f"trunkline.yaml --port {port} > up &"
+            )
             # The whole of a call is too long to wait for; what it is killed in the middle of is not.
             shell.stdin.write(here.replace("duration:=20", "duration:=4") + "\n")
             shell.stdin.flush()

@@ -1,4 +1,7 @@
-"""A slow server of the official Python SDK over stdio: `python crawler.py LEDGER`; what begins and ends is written there."""
+"""A slow server of the official Python SDK over stdio: `python crawler.py LEDGER`.
+
+What begins and ends is written to that file.
+"""
 
 import asyncio
 import sys

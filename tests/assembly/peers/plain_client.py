@@ -1,6 +1,6 @@
-"""The official Python SDK as a client that knows nothing of tasks: `plain_client.py URL call TOOL JSON` or `... read URI`.
+"""The official Python SDK as a client that knows nothing of tasks.
 
-Prints the result as JSON.
+`plain_client.py URL call TOOL JSON` or `plain_client.py URL read URI` prints the result as JSON.
 """
 
 import asyncio

@@ -9,9 +9,10 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
@@ -35,7 +36,7 @@ _MARGIN = 1.0
 class _Wishes(Struct, frozen=True):
     """What a client may say about the task of a call."""
 
-    key: str | UnsetType = field(default=UNSET, name=KEY)
+    key: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = field(default=UNSET, name=KEY)
     narrowed: dict[str, object] | UnsetType = field(default=UNSET, name=NARROWED)
 
 
