@@ -86,6 +86,9 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         key = f"server/{wire} {way.title} pending/{wire} extension/"
         start = partial(subjects.through_gateway, upstream=upstream)
         found.append(Job(key, _server_job(wire, way, start, None)))
+    for upstream in () if options.url else wires:
+        way = Leg("extension/tasks", "gateway", upstream=upstream, variant="supplied")
+        found.append(Job(way.title, _supplied_job(way, upstream)))
     for wire in REVISIONS:
         for name in suite.listed("client", wire):
             if fnmatch(name, options.scenario) and not fnmatch(name, SIGN_IN):
@@ -104,6 +107,16 @@ def _server_job(
             outcomes = suite.server(endpoint, wire, folder, whole_set=wire in REVISIONS)
         for scenario, outcome in outcomes.items():
             yield replace(way, name=_leg("server", wire, scenario), scenarios={scenario: outcome})
+
+    return run
+
+
+def _supplied_job(way: Leg, upstream: str) -> Callable[[Path], Iterable[Leg]]:
+    """The scenarios of tasks, through a gateway that makes them of the calls of a server without any."""
+
+    def run(folder: Path) -> Iterator[Leg]:
+        with subjects.supplied(folder, upstream) as endpoint:
+            yield replace(way, scenarios=suite.tasks(endpoint, folder))
 
     return run
 

@@ -18,10 +18,15 @@ MODERN = "2026-07-28"
 
 
 @contextmanager
-def direct(folder: Path, wire: str = MODERN) -> Iterator[str]:
-    """The fixture server, which speaks no newer wire than this; gives the URL of its endpoint."""
+def direct(folder: Path, wire: str = MODERN, *, tasks: bool = True) -> Iterator[str]:
+    """The fixture server, which speaks no newer wire than this; gives the URL of its endpoint.
+
+    Parameters:
+        tasks: calls of some of its tools become tasks.
+    """
     app = "conformance.server:app" if wire == MODERN else "conformance.legacy:app"
-    with serving(app, folder / "server.log", {"CONFORMANCE_WIRE": wire}) as url:
+    known = {"CONFORMANCE_WIRE": wire, "CONFORMANCE_TASKS": "on" if tasks else "off"}
+    with serving(app, folder / "server.log", known) as url:
         yield url
 
 
@@ -32,6 +37,17 @@ def through_gateway(folder: Path, upstream: str) -> Iterator[str]:
     with (
         direct(folder, upstream) as url,
         serving("conformance.gateway:app", log, {"CONFORMANCE_UPSTREAM": url}) as own,
+    ):
+        yield own
+
+
+@contextmanager
+def supplied(folder: Path, upstream: str) -> Iterator[str]:
+    """A gateway that makes tasks of calls of the fixture server, which has none of its own; gives the gateway's URL."""
+    log = folder / "gateway.log"
+    with (
+        direct(folder, upstream, tasks=False) as url,
+        serving("conformance.supplying:app", log, {"CONFORMANCE_UPSTREAM": url}) as own,
     ):
         yield own
 

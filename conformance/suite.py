@@ -76,6 +76,16 @@ def server(url: str, wire: str, folder: Path, *, whole_set: bool) -> dict[str, O
     return _outcomes(folder, prefix="server-")
 
 
+def tasks(url: str, folder: Path) -> dict[str, Outcome]:
+    """Run the scenarios of the tasks extension, one by one."""
+    names = re.findall(r"^  - (tasks-\S+)", _output("list", "--server"), re.MULTILINE)
+    with (folder / "suite.log").open("w") as log:
+        for name in names:
+            command = [*COMMAND, "server", "--url", url, "--scenario", name, "-o", str(folder)]
+            subprocess.run(command, stdout=log, stderr=log, env=ENVIRONMENT, timeout=120, check=False)
+    return _outcomes(folder, prefix="server-")
+
+
 def client(command: str, scenario: str, wire: str, folder: Path) -> Outcome:
     """Run one client scenario; the client's own failure counts, as the suite's single-scenario mode has it."""
     run = subprocess.run(

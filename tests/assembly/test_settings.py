@@ -116,7 +116,7 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("servers: {a: {url: 'http://x', headers: {Authorization: hunter2}}}", "headers.Authorization: holds a secret"),
         ("servers: {a: {command: x, env: {GITHUB_TOKEN: hunter2}}}", "refer to it: ${env:GITHUB_TOKEN}"),
         ("storage: disk", "storage: is not one of the words there are; a mapping or memory is"),
-        ("storage: 5", "storage: is a number; a mapping is accepted"),
+        ("storage: 5", "storage: is a number; a mapping or memory is accepted"),
         ("storage: {uri: 'sqlite:///x.db'}", 'storage: the key "uri" is not known; did you mean `url`?'),
         ("storage: {url: 'postgresql://a:hunter2@db/x'}", "storage.url: holds a password; refer to it: ${env:"),
         ("storage: {url: 'postgresql://a:hunter2${env:P}@db/x'}", "storage.url: holds a password"),
@@ -152,6 +152,15 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("servers: {a: {command: x, idle_timeout: 9, request_timeout: 5}}", "idle_timeout: is longer than `request_t"),
         ("servers: {a: {url: 'http://x', connect_timeout: 9, startup_timeout: 5}}", "longer than `startup_timeout`"),
         ("- a", "trunkline.yaml:1: is a list; a mapping is accepted"),
+        ("servers: {a: {command: x, tasks: 5}}", "tasks: is a number; true or false, without quotes, or a mapping is"),
+        ("servers: {a: {command: x, tasks: {attempt: 5}}}", 'the key "attempt" is not known; did you mean `attempts`?'),
+        ("servers: {a: {command: x, tasks: {attempts: 0}}}", "tasks.attempts: cannot be used; a whole number from 1"),
+        ("servers: {a: {command: x, tasks: {ttl: 1h}}}", "tasks.ttl: is a string; a number above 0 is accepted"),
+        (
+            "servers:\n  a:\n    command: x\n    tasks:\n      overrides:\n        crawl: {mode: must}",
+            'trunkline.yaml:6: server "a": tasks.overrides.crawl.mode: is not one of the words there are',
+        ),
+        ("servers: {a: {command: x, tasks: {overrides: {b: 1}}}}", "tasks.overrides.b: is a number; true or false"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line_and_what_is_accepted(tmp_path: Path, text: str, said: str) -> None:
@@ -169,6 +178,56 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_gateway(str(tmp_path / "trunkline.yaml"))
     assert all(fault in caught.value.message for fault in found)
+
+
+def test_tasks_of_a_clients_file_are_held_to_the_same_rules(tmp_path: Path) -> None:
+    """In a file that many clients read they stand under our own member; a mistake there breaks its server alone."""
+    servers = {
+        "good": {"command": "x", "trunkline": {"tasks": {"attempts": 5, "overrides": {"pay": False}}}},
+        "plain": {"command": "x", "trunkline": {"tasks": True}},
+        "bad": {"command": "x", "trunkline": {"tasks": {"attempts": "many", "ttll": 1}}},
+    }
+    path = tmp_path / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": servers}, indent=1))
+
+    plan = read_gateway(str(path)).plan
+
+    assert plan.tasks.keys() == {"good", "plain"}
+    crawl, pay = plan.tasks["good"].policy("crawl"), plan.tasks["good"].policy("pay")
+    assert crawl is not None and crawl.retry.attempts == 5 and pay is None
+    (problem,) = plan.problems
+    line = path.read_text().splitlines().index('     "attempts": "many",') + 1
+    attempts, ttl = problem.message.splitlines()
+    said = "trunkline.tasks.attempts: is a string; a whole number from 1 to 1000 is accepted"
+    assert attempts.endswith(f'mcp.json:{line}: server "bad": {said}')
+    assert "did you mean `ttl`?" in ttl
+
+
+def test_a_servers_tasks_follow_from_what_is_said_of_all_and_of_one(tmp_path: Path) -> None:
+    text = """
+servers:
+  a:
+    command: x
+    tasks:
+      tools: [crawl_*, pay]
+      ttl: 60
+      idempotent: true
+      overrides:
+        pay: {idempotent: false, attempts: 1}
+        crawl_slow*: {after: 9}
+        crawl_never: false
+        extra: true
+"""
+    tasks = read_gateway(write(tmp_path, text)).plan.tasks["a"]
+    policies = {name: tasks.policy(name) for name in ("crawl_a", "crawl_slowly", "crawl_never", "pay", "extra", "x")}
+
+    assert [name for name, policy in policies.items() if policy is None] == ["crawl_never", "x"]
+    crawl, slow, pay = policies["crawl_a"], policies["crawl_slowly"], policies["pay"]
+    assert crawl is not None and slow is not None and pay is not None
+    assert (crawl.trigger, crawl.retry.attempts, crawl.ttl, crawl.retry.on) == ("at_once", 3, 60, ("lost",))
+    assert (slow.trigger, slow.after, pay.retry.attempts, pay.retry.on) == ("after", 9, 1, ())
+    assert [tasks.idempotent_tool(name, declared=False) for name in ("crawl_a", "pay")] == [True, False]
+    assert not tasks.idempotent_tool("pay", declared=True)
 
 
 def test_two_files_may_not_name_one_server(tmp_path: Path) -> None:

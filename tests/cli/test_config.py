@@ -91,7 +91,7 @@ def test_check_reads_the_documents_of_apis(
 
     assert main(["config", "check", "trunkline.yaml"]) == 2
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f'trunkline.yaml:8: server "pets": {said.format(folder=folder)}')
+    assert line.startswith(f'trunkline.yaml:12: server "pets": {said.format(folder=folder)}')
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,11 @@ async def test_what_is_never_answered_is_cancelled_upstream():
         assert federation.statuses()[0].held == 0
         with pytest.raises(UpstreamUnavailable, match="no longer holds this call") as failure:
             await caller.once("tools/call", params("greet", asked))
-        assert failure.value.data == {"dev.trunkline/upstream": "up", "dev.trunkline/retry": True}
+            assert failure.value.data == {
+                "dev.trunkline/upstream": "up",
+                "dev.trunkline/retry": True,
+                "dev.trunkline/mayHaveRun": True,
+            }
 
 
 async def test_a_client_that_leaves_before_the_first_question_ends_the_call():

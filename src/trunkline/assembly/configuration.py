@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from trunkline.assembly.task_settings import TaskSettings
 from trunkline.policy.limits import CallLimits
 from trunkline.portable.model import PinMode
 
@@ -143,6 +144,13 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         PinMode | None,
         Meta(description="As the gateway's `pins`, for this server. Left out: as there.", examples=["off"]),
     ] = None
+    tasks: Annotated[
+        bool | TaskSettings,
+        Meta(
+            description="Calls of its tools become durable tasks of the gateway: `true`, or which and how.",
+            examples=[True],
+        ),
+    ] = False
     startup_timeout: Annotated[
         Seconds | None, Meta(description="Seconds it may take to start. Left out: 120.", examples=[30])
     ] = None

@@ -114,7 +114,10 @@ class EndpointPaths:
         if whole.limiter is not None:
             interceptors = (_Limited(whole.limiter, endpoint),)
         progressive = settings.discovery == "progressive"
-        application = whole.beside(endpoint, path_of(name), interceptors=interceptors, progressive=progressive)
+        tasks = () if whole.durable is None else whole.durable.beside(endpoint.meant)
+        application = whole.beside(
+            endpoint, path_of(name), interceptors=interceptors, extensions=tasks, progressive=progressive
+        )
         drain = Drain(whole.application, application)
         whole.application.inflight.enter(drain)
         return _Served(settings, endpoint, HTTPTransport(application, path=path_of(name), guard=self._guard), drain)

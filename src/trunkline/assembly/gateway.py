@@ -17,11 +17,12 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from trunkline.assembly.configuration import Listen
+from trunkline.assembly.durable import Durable
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
-from trunkline.engine.doors import Authenticator, Interceptor, KeyRing, Provider
+from trunkline.engine.doors import Authenticator, Extension, Interceptor, KeyRing, Provider
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
@@ -53,6 +54,7 @@ class Gateway:
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
         pins: what the command line says of them, if anything.
+        durable: its tasks; None where no server had any when it was made.
 
     Parameters:
         plan: what to make.
@@ -98,6 +100,7 @@ class Gateway:
             plan.entries, info=own_info(), pins=plan.pins, prefix=self._prefixed(plan), shared=self._shared
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
+        self.durable = Durable(self.federation, self._shared, plan.tasks) if plan.tasks else None
         followed = key_ring(self.sharing)
         self._keys: KeyRing = followed or Keys()
         interceptors = (self.limiter,) if self.limiter else ()
@@ -105,6 +108,7 @@ class Gateway:
             self.federation,
             "",
             interceptors=interceptors,
+            extensions=() if self.durable is None else self.durable.extensions(),
             progressive=progressive,
             settled=self._is_worth_asking,
         )
@@ -122,6 +126,7 @@ class Gateway:
         name: str,
         *,
         interceptors: Sequence[Interceptor],
+        extensions: Sequence[Extension] = (),
         progressive: bool = False,
         settled: Callable[[], bool] | None = None,
     ) -> Application:
@@ -131,11 +136,12 @@ class Gateway:
             provider: the part.
             name: tells its sessions from those of other parts.
             interceptors: around every request of it.
+            extensions: protocol extensions of it.
             progressive: tools are found by search instead of being listed.
             settled: whether it is as good as it will be soon.
         """
         made = ProgressiveEngine if progressive else Engine
-        engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
+        engine = made(provider, extensions=extensions, interceptors=interceptors, keys=self._keys, observer=CallLog())
         # Every replica notices by itself what changes at its upstreams.
         return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)
 
@@ -170,6 +176,10 @@ class Gateway:
         ]
         if plan.settings.limits != self._limits:
             moved.append("limits")
+        if self.durable is not None:
+            self.durable.become(plan.tasks)
+        elif plan.tasks:
+            moved.append("tasks")
         moved += [name for name in ("storage", "keys") if getattr(plan.sharing, name) != getattr(self._planned, name)]
         self.pending = f"changed, and takes effect at the next start: {', '.join(moved)}" if moved else ""
         self.fault = ""

@@ -9,11 +9,12 @@ import math
 from functools import partial
 from urllib.parse import quote
 
+from trunkline.assembly.durable import renamed
 from trunkline.assembly.gateway import Gateway
 from trunkline.engine.doors import Authenticator, RequestFacts
 from trunkline.engine.principal import Principal
 from trunkline.errors import Refused
-from trunkline.gateway import names
+from trunkline.gateway import ALONE, names
 from trunkline.protocol.messages import error_message
 from trunkline.runtime.application import Application
 from trunkline.transports.asgi import Receive, Scope, Send, respond
@@ -75,7 +76,9 @@ class ServerPaths:
         limiter = self._gateway.limiter
         interceptors = () if limiter is None else (limiter.alone(name, partial(self._named, name)),)
         face = self._gateway.federation.single(name)
-        application = self._gateway.beside(face, path_of(name), interceptors=interceptors)
+        durable = self._gateway.durable
+        tasks = () if durable is None else durable.beside(renamed(partial(self._named, name)), ALONE)
+        application = self._gateway.beside(face, path_of(name), interceptors=interceptors, extensions=tasks)
         whole = self._gateway.application
         whole.inflight.enter(Drain(whole, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)

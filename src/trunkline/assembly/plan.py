@@ -12,6 +12,7 @@ from pathlib import Path
 from trunkline.assembly.lockfile import lock_path, read_lock
 from trunkline.assembly.settings import Settings, Source, read_settings
 from trunkline.assembly.sharing import Sharing
+from trunkline.assembly.task_settings import TaskSettings, task_settings
 from trunkline.auth.static import StaticTokens, TokenRecord
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.gateway.pins import Pinning
@@ -31,6 +32,7 @@ class Plan:
         tokens: who may call; None when the file does not say.
         sharing: what the file says of it, with references filled in.
         pins: how each server that runs is held to what was pinned of it.
+        tasks: of each server that runs and has any, which of its tools become tasks, and how.
         files: everything the plan was made of; it is out of date when one of them changes.
     """
 
@@ -40,6 +42,7 @@ class Plan:
     tokens: StaticTokens | None
     sharing: Sharing
     pins: Mapping[str, Pinning]
+    tasks: Mapping[str, TaskSettings]
     files: frozenset[Path]
 
 
@@ -115,7 +118,12 @@ def fill_in(
     pinned = _pinned(settings, entries, pins)
     if any(one.mode != "off" for one in pinned.values()):
         files.add(lock_path(settings.path))
-    return Plan(settings, tuple(entries), tuple(problems), tokens, sharing, pinned, frozenset(files))
+    durable = {
+        entry.name: wanted
+        for entry in entries
+        if not entry.disabled and (wanted := task_settings(entry.tasks)) is not None
+    }
+    return Plan(settings, tuple(entries), tuple(problems), tokens, sharing, pinned, durable, frozenset(files))
 
 
 def _pinned(settings: Settings, entries: Iterable[Entry], given: PinMode | None) -> dict[str, Pinning]:

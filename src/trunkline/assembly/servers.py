@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from trunkline.assembly.configuration import OperationSettings, ServerSettings
+from trunkline.assembly.task_settings import TaskSettings
 from trunkline.portable.jsonc import Trail
 from trunkline.portable.model import Transport
 from trunkline.portable.place import Place
@@ -73,6 +74,7 @@ def spelled(settings: ServerSettings) -> dict[str, object]:
             "processes": settings.processes,
             "lost_process": settings.lost_process,
             "pins": settings.pins,
+            "tasks": _given(settings.tasks),
             "connect_timeout": settings.connect_timeout,
             "idle_timeout": settings.idle_timeout,
             "total_timeout": settings.total_timeout,
@@ -89,6 +91,14 @@ def spelled(settings: ServerSettings) -> dict[str, object]:
             "operations": _operations(settings.operations),
         }
     return raw
+
+
+def _given(tasks: bool | TaskSettings) -> object:
+    """`tasks` with what is said of them alone."""
+    if isinstance(tasks, bool):
+        return tasks
+    plain: dict[str, object] = msgspec.to_builtins(tasks)
+    return {name: value for name, value in plain.items() if value is not None and value != {}}
 
 
 def _operations(settings: OperationSettings) -> dict[str, object]:

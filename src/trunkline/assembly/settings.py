@@ -24,16 +24,18 @@ from trunkline.assembly.selecting import endpoint_faults
 from trunkline.assembly.servers import REFERENCE, server_faults, spelled
 from trunkline.assembly.sharing import Sharing
 from trunkline.assembly.strict import faults
+from trunkline.assembly.task_settings import Tasks
 from trunkline.errors import ConfigError
 from trunkline.policy.limits import CallLimits
 from trunkline.portable.entry import Dialect, read_entry
-from trunkline.portable.jsonc import Parsed, Trail
+from trunkline.portable.jsonc import Parsed, Trail, parse
 from trunkline.portable.model import Entry, Input, PinMode, Problem
 from trunkline.portable.place import Place, server
 from trunkline.portable.read import read_document
 
 _EDITOR_FOLDERS = (".vscode", ".cursor", ".roo", ".gemini")
 _TYPE = inspect.type_info(Configuration)
+_TASKS = inspect.type_info(Tasks)
 
 _PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&]password=[^&]+")
 """In the URL of a database."""
@@ -94,7 +96,8 @@ def read_settings(path: str) -> Settings:
         return _Native(path).settings()
     document = read_document(path, collect=True)
     source = Source(path, workspace(path), document.inputs)
-    return Settings(path, False, tuple((entry, source) for entry in document.entries), problems=document.problems)
+    entries, problems = _sound(document.entries, source)
+    return Settings(path, False, tuple((entry, source) for entry in entries), problems=(*document.problems, *problems))
 
 
 def workspace(path: str) -> Path:
@@ -108,6 +111,32 @@ def together(servers: Iterable[tuple[Entry, Source]], problems: Iterable[Problem
     names = [entry.name for entry, _ in servers if not entry.disabled]
     names += [problem.server for problem in problems if problem.server is not None]
     return ", ".join(json.dumps(name[:80]) for name in names) if len(names) > 1 else None
+
+
+def trails(name: str, lines: Mapping[Trail, int]) -> Iterator[Trail]:
+    """Where a server of a client's file may stand; in a list, where names stand inside, only the file is known."""
+    for above in (("mcpServers",), ("servers",), ("context_servers",), ()):
+        if (*above, name) in lines:
+            yield (*above, name)
+
+
+def _sound(entries: Iterable[Entry], source: Source) -> tuple[list[Entry], list[Problem]]:
+    """The servers of a client's file, and those of them whose `tasks`, which is ours, cannot be meant."""
+    sound: list[Entry] = []
+    problems: list[Problem] = []
+    for entry in entries:
+        wrong = [] if isinstance(entry.tasks, bool) else list(faults(entry.tasks, _TASKS, _place(entry, source)))
+        if wrong:
+            problems.append(Problem(entry.name, "\n".join(wrong)))
+        else:
+            sound.append(entry)
+    return sound, problems
+
+
+def _place(entry: Entry, source: Source) -> Place:
+    lines = parse(_text(source.path), source.path).lines
+    place = Place(source.path, lines).own(server(entry.name), *next(trails(entry.name, lines), ()))
+    return place.at("trunkline").at("tasks")
 
 
 class _Native:
@@ -170,8 +199,9 @@ class _Native:
                 self.faults.append(place.fault(error.message).message)
                 continue
             source = Source(str(path), workspace(str(path)), document.inputs)
-            self.problems += document.problems
-            yield from ((entry, source) for entry in document.entries)
+            entries, problems = _sound(document.entries, source)
+            self.problems += [*document.problems, *problems]
+            yield from ((entry, source) for entry in entries)
 
     def _own(self, read: Configuration) -> Iterator[Entry]:
         for name, settings in read.servers.items():

@@ -22,7 +22,7 @@ from trunkline.assembly.configuration import (
 from trunkline.assembly.plan import Remembered, document_faults, fill_in
 from trunkline.assembly.servers import REFERENCE, SECRET_NAME
 from trunkline.assembly.serving import guard_of
-from trunkline.assembly.settings import Settings, Source, read_settings
+from trunkline.assembly.settings import Settings, Source, read_settings, trails
 from trunkline.assembly.sharing import MEMORY, key_ring
 from trunkline.errors import ConfigError
 from trunkline.gateway import Limits
@@ -125,7 +125,10 @@ class _Rows:
             if name in hidden:
                 continue
             key, value = f"servers.{entry.name}.{name}", getattr(entry, name)
-            if isinstance(value, Mapping) and value:
+            if name == "tasks" and isinstance(value, Mapping):
+                for member, said in value.items():
+                    yield Row(f"{key}.{member}", _text(said), self._origin(entry, source, value, name, member))
+            elif isinstance(value, Mapping) and value:
                 for member, text in value.items():
                     yield Row(f"{key}.{member}", _masked(text), self._origin(entry, source, value, name, member))
             else:
@@ -196,7 +199,7 @@ class _Rows:
         if value is None or (field == "deny" and not value):
             return "default"
         lines = self._of(source)
-        above = next((trail for trail in _trails(entry.name, lines)), ())
+        above = next(trails(entry.name, lines), ())
         within = tuple(_CAMEL.get(step, step) for step in inner)
         for spelling in SPELLINGS.get(field, ()):
             whole = None if field == "operations" else lines.get((*above, spelling))
@@ -209,13 +212,6 @@ class _Rows:
         if source.path not in self._lines:
             self._lines[source.path] = parse(Path(source.path).read_text(encoding="utf-8"), source.path).lines
         return self._lines[source.path]
-
-
-def _trails(name: str, lines: Mapping[Trail, int]) -> Iterator[Trail]:
-    """Where a server of a client's file may stand; in a list, where names stand inside, only the file is known."""
-    for above in (("mcpServers",), ("servers",), ("context_servers",), ()):
-        if (*above, name) in lines:
-            yield (*above, name)
 
 
 def _shown(entry: Entry, name: str, value: object) -> str:

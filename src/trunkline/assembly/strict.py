@@ -22,8 +22,10 @@ def faults(value: object, type_: inspect.Type, place: Place) -> Iterator[str]:
     A member of a Struct that is null counts as absent. `place` tells where the value stands.
     """
     plain = _plain(type_, value)
-    if isinstance(plain, inspect.StructType):
+    if isinstance(plain, inspect.StructType) and isinstance(value, dict):
         yield from _struct(value, plain, place)
+    elif isinstance(plain, inspect.StructType):
+        yield _said(place, f"is {kind(value)}; {accepted(type_)} is accepted")
     elif isinstance(plain, inspect.DictType):
         yield from _mapping(value, plain, place)
     elif isinstance(plain, inspect.VarTupleType):
@@ -66,10 +68,7 @@ _TEXTS = {
 }
 
 
-def _struct(value: object, type_: inspect.StructType, place: Place) -> Iterator[str]:
-    if not isinstance(value, dict):
-        yield _said(place, f"is {kind(value)}; {accepted(type_)} is accepted")
-        return
+def _struct(value: dict[str, object], type_: inspect.StructType, place: Place) -> Iterator[str]:
     fields = {field.encode_name: field for field in type_.fields}
     for key, member in value.items():
         if key not in fields:
@@ -86,7 +85,7 @@ def _mapping(value: object, type_: inspect.DictType, place: Place) -> Iterator[s
         yield _said(place, f"is {kind(value)}; {accepted(type_)} is accepted")
         return
     for name, member in value.items():
-        nested = isinstance(_plain(type_.value_type), inspect.StructType)
+        nested = isinstance(type_.value_type, inspect.StructType)
         yield from faults(member, type_.value_type, place.own(_owner(place, name), name) if nested else place.at(name))
 
 
@@ -115,10 +114,13 @@ def _plain(type_: inspect.Type, value: object = None) -> inspect.Type:
     """A type without what is written around it; of several that there are, the one a value looks like."""
     either = _alternatives(type_)
     if len(either) > 1:
-        return next(
-            (one for one in either if isinstance(one, inspect.LiteralType) == isinstance(value, str)), either[0]
-        )
+        looks = (_KINDS.get(type(value), inspect.StructType),)
+        return next((one for one in either if isinstance(one, looks)), either[0])
     return either[0]
+
+
+_KINDS: dict[type, type[inspect.Type]] = {str: inspect.LiteralType, bool: inspect.BoolType}
+"""What a value looks like, where a key takes several types; everything else looks like a mapping."""
 
 
 def _alternatives(type_: inspect.Type) -> list[inspect.Type]:

@@ -311,6 +311,9 @@ class Run(Protocol):
     attempt: int
     """Which attempt it is, from 1."""
 
+    part: str
+    """At which part of an application it was called, where that makes a difference for its result; mostly none."""
+
     def stepping(self, name: str) -> None:
         """A step begins, whose result is not recorded yet."""
 

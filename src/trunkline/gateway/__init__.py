@@ -1,7 +1,7 @@
 """The gateway: many upstream servers behind one endpoint."""
 
 from trunkline.gateway.endpoint import Endpoint
-from trunkline.gateway.face import Face
+from trunkline.gateway.face import ALONE, Face
 from trunkline.gateway.federation import Federation
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.progressive import ProgressiveEngine
@@ -9,6 +9,7 @@ from trunkline.gateway.selection import EVERYTHING, Edit, Selection
 from trunkline.gateway.status import UpstreamStatus
 
 __all__ = [
+    "ALONE",
     "EVERYTHING",
     "Edit",
     "Endpoint",

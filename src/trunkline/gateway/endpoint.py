@@ -98,6 +98,15 @@ class Endpoint:
         real = self._chosen["tools" if context.method == "tools/call" else "prompts"].real(name)
         return None if real == name else real
 
+    def meant(self, context: Context) -> Params | None:
+        """The parameters of a tool's call as the gateway is given them; None for a call that does not reach it."""
+        name = context.params.name
+        real = self._chosen["tools"].real(name) if isinstance(name, str) else None
+        if real is None:
+            return None
+        pins = self._chosen["tools"].pins(real)
+        return None if pins and pins.keys() & _arguments(context).keys() else _filled(context, real, pins)
+
     def count(self, kind: Kind) -> int | None:
         """How many of a kind are shown; None before any is known."""
         shown = self._shown.lists[kind]

@@ -40,6 +40,9 @@ _CAPABILITIES: dict[str, object] = {
 
 _FRESHNESS: dict[str, object] = {"cacheScope": "public", "ttlMs": 60_000}
 
+ALONE = "alone"
+"""The part of a gateway (`doors.Run.part`) where one upstream is alone, and its URIs stay as they are."""
+
 _INSTRUCTIONS = 4000
 """Characters of one upstream's instructions that are passed on."""
 
@@ -160,6 +163,8 @@ class Face:
         name = context.params.name
         route = self._find("tools", name, context) or await self._named("tools", name)
         result = await self._forward(context, route, name=route.name)
+        if context.run is not None and context.run.part == ALONE:
+            return result
         return rewriting.call_result(result, self._expose(route))
 
     async def get_prompt(self, context: Context) -> Result:

@@ -24,6 +24,12 @@ RETRY_KEY = "dev.trunkline/retry"
 TIMEOUT_KEY = "dev.trunkline/timeout"
 """Members of an error's `data`: the upstream's name, whether sending the request again may help, which time was up."""
 
+RAN_KEY = "dev.trunkline/mayHaveRun"
+"""Another: nobody knows how far the call came; whoever knows that it may run twice may send it again."""
+
+AFTER_KEY = "dev.trunkline/retryAfterMs"
+"""Another: milliseconds to wait before that."""
+
 CHANGED_KEY = "dev.trunkline/changed"
 """The parts of a tool's definition that are not what was pinned."""
 
@@ -77,11 +83,18 @@ def from_transport(upstream: str, method: str, error: TransportError, repeatable
     hopeless = isinstance(error, InvalidAnswer) or refused
     unsure = method == "tools/call" and error.delivered and not hopeless
     said = "" if not unsure or repeatable or "may have run" in error.message else "; the call may have run"
-    return unavailable(
+    failure = unavailable(
         upstream,
         f"failed at {method}: {error.message}{said}",
         retry=not hopeless and (not unsure or repeatable),
     )
+    assert isinstance(failure.data, dict)
+    if unsure and not repeatable:
+        failure.data[RAN_KEY] = True
+    after = error.headers.get("retry-after", "") if isinstance(error, HttpFailure) else ""
+    if after.isascii() and after.isdigit() and len(after) < 10:
+        failure.data[AFTER_KEY] = int(after) * 1000
+    return failure
 
 
 def _timed_out(upstream: str, method: str, error: RequestTimeout, repeatable: bool) -> UpstreamUnavailable:
@@ -97,6 +110,8 @@ def _timed_out(upstream: str, method: str, error: RequestTimeout, repeatable: bo
     )
     assert isinstance(failure.data, dict)
     failure.data[TIMEOUT_KEY] = error.limit
+    if ran and not whole and method == "tools/call" and not repeatable:
+        failure.data[RAN_KEY] = True
     return failure
 
 

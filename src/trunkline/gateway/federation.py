@@ -160,6 +160,10 @@ class Federation(Face):
         """
         return await self._named_upstream(name).defined()
 
+    async def learn(self, tool: str) -> None:
+        """Wait until an upstream that may have a tool of this name has told. Raises what calling the tool would."""
+        await self._named("tools", tool)
+
     @property
     def upstreams(self) -> tuple[str, ...]:
         """The names of the enabled upstreams."""

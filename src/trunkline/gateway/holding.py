@@ -17,7 +17,7 @@ from trunkline.engine import rounds
 from trunkline.engine.context import Context, fits
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, MissingCapability, RemoteError, UpstreamUnavailable
-from trunkline.gateway.failures import unavailable
+from trunkline.gateway.failures import RAN_KEY, unavailable
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.relaying import CARRIED, Relay, offered
 from trunkline.protocol.messages import Params
@@ -287,7 +287,10 @@ def orphaned(context: Context, replica: str) -> bool:
 def not_held(upstream: str) -> UpstreamUnavailable:
     """The error for a round whose call cannot be found any more."""
     what = "no longer holds this call open: it expired, or the process that held it is gone"
-    return unavailable(upstream, f"{what}; send the request again without requestState", retry=True)
+    failure = unavailable(upstream, f"{what}; send the request again without requestState", retry=True)
+    assert isinstance(failure.data, dict)
+    failure.data[RAN_KEY] = True
+    return failure
 
 
 def _answerable(context: Context, request: InputRequest) -> bool:

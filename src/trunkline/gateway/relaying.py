@@ -8,24 +8,28 @@ What may not: which upstream, which connection.
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from msgspec import UNSET
+
 from trunkline.client.patience import Patience
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, InvalidAnswer, InvalidParams, MethodNotFound, ToolError
+from trunkline.extensions.tasks.names import KEY, NARROWED
 from trunkline.protocol import json
 from trunkline.protocol.messages import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
     LOG_LEVEL_KEY,
+    NO_META,
     SERVER_INFO_KEY,
     VERSION_KEY,
     notification,
 )
 from trunkline.protocol.revisions import LOG_LEVELS, Era
 
-_HOP = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY)
-"""`_meta` keys that speak of the caller's hop (basic/index, Per-request protocol fields)."""
+_HOP = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY, KEY, NARROWED)
+"""`_meta` keys that speak of the caller's hop (basic/index, Per-request protocol fields; task-lifecycle, section 4)."""
 
 CARRIED = {
     "elicitation/create": "elicitation",
@@ -69,7 +73,20 @@ def parameters(context: Context) -> dict[str, object]:
     params = json.parse(context.params.raw)
     if not isinstance(params, dict):
         raise InvalidParams("Invalid params: they are an object")
+    if context.run is not None:
+        _go_on(params, context)
     return params
+
+
+def _go_on(params: dict[str, object], context: Context) -> None:
+    """What a task was made from says nothing of what it was told since, and where its progress goes."""
+    params.pop("inputResponses", None)
+    if context.replay is not None and context.replay.answers:
+        params["inputResponses"] = dict(context.replay.answers)
+    known = NO_META if context.params.meta is UNSET else context.params.meta
+    if known.progress_token is not UNSET:
+        meta = params.get("_meta")
+        params["_meta"] = {**(meta if isinstance(meta, dict) else {}), "progressToken": known.progress_token}
 
 
 class Relay:

@@ -50,8 +50,9 @@ class Requests:
     def patience(self, context: Context) -> Patience:
         """The clock of a call."""
         entry, limits = self._entry, self._limits
-        request, idle = entry.request_timeout or limits.request, entry.idle_timeout or limits.idle
-        total = entry.total_timeout or limits.total
+        total, idle = entry.total_timeout or limits.total, entry.idle_timeout or limits.idle
+        # Nobody holds a connection open for a task, so that it need not be heard of.
+        request = entry.request_timeout or (limits.request if context.run is None else total)
         left = total if context.deadline is None else max(0.0, context.deadline - time.monotonic())
         return Patience(request, min(total, left), idle, deadline=left < total, deadlines=self._deadlines)
 

@@ -37,6 +37,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "request_timeout": ("tool_timeout_sec", "timeout"),
     "processes": ("trunkline",),
     "pins": ("trunkline",),
+    "tasks": ("trunkline",),
     "connect_timeout": ("trunkline",),
     "idle_timeout": ("trunkline",),
     "total_timeout": ("trunkline",),
@@ -104,7 +105,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
-    processes, lost_process, pins, seconds = _ours(fields)
+    processes, lost_process, pins, tasks, seconds = _ours(fields)
     return Entry(
         name=name,
         transport=transport,
@@ -126,6 +127,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         processes=processes,
         lost_process=lost_process,
         pins=pins,
+        tasks=tasks,
         connect_timeout=seconds["connect_timeout"],
         idle_timeout=seconds["idle_timeout"],
         total_timeout=seconds["total_timeout"],
@@ -134,19 +136,21 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     )
 
 
-def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None, dict[str, float | None]]:
+def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None, object, dict[str, float | None]]:
     """Our own member in files that many clients read: `"trunkline": {"processes": "per-session", "pins": "strict"}`."""
     ours, place = fields.take("trunkline")
-    if not isinstance(ours, dict | None) or not (ours or {}).keys() <= {"processes", "lost_process", "pins", *_SECONDS}:
+    known = {"processes", "lost_process", "pins", "tasks", *_SECONDS}
+    if not isinstance(ours, dict | None) or not (ours or {}).keys() <= known:
         seconds = ", ".join(f"`{name}`" for name in _SECONDS)
         raise place.fault(
-            f"takes the members `processes`, `lost_process` and `pins`, and seconds: {seconds}; no others"
+            f"takes the members `processes`, `lost_process`, `pins` and `tasks`, and seconds: {seconds}; no others"
         )
     inner = Fields(ours or {}, place)
     return (
         _word(inner, "processes", _PROCESSES) or "shared",
         _word(inner, "lost_process", _LOST) or "error",
         _word(inner, "pins", _PINS),
+        inner.take("tasks")[0] or False,
         {name: inner.seconds(name) for name in _SECONDS},
     )
 

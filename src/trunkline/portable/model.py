@@ -41,6 +41,7 @@ class Entry:
             unsaid (`replace`).
         pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
             is the same, whatever is believed of what it says.
+        tasks: which of its tools become durable tasks, and how, as it was read; False for none. Not compared likewise.
         extra: members this model has no field for, as they were read.
         document: filled by `resolve`: what the local file it is described by holds, as a digest.
         secret_values: filled by `resolve`: values no log may show.
@@ -72,6 +73,7 @@ class Entry:
     processes: Processes = "shared"
     lost_process: LostProcess = "error"
     pins: PinMode | None = field(default=None, compare=False)
+    tasks: object = field(default=False, compare=False)
     extra: Mapping[str, object] = field(default_factory=dict)
     document: str = ""
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)

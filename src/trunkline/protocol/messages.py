@@ -55,6 +55,7 @@ class Meta(Struct):
     log_level: LogLevel | UnsetType = field(default=UNSET, name=LOG_LEVEL_KEY)
     progress_token: Id | UnsetType = field(default=UNSET, name="progressToken")
     traceparent: str | UnsetType = UNSET
+    idempotency_key: Raw | UnsetType = field(default=UNSET, name="dev.trunkline/idempotencyKey")
 
 
 class Params(Struct):

@@ -8,6 +8,8 @@ import pytest
 
 from tests.extensions.tasks.calling import Caller, Refused, calling
 from trunkline import Context, ProtocolError, Retry, Server, TaskPolicy, ToolError, UpstreamUnavailable
+from trunkline.errors import ReplicaLost
+from trunkline.extensions.tasks.policy import is_transient
 
 FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 QUICK = Retry(attempts=3, backoff=0.01)
@@ -69,6 +71,11 @@ def add_tools(server: Server, notes: list[str]) -> None:
         if kind == "bug":
             raise RuntimeError("secret detail")
         return "fine"
+
+    @server.tool
+    def plain() -> str:
+        notes.append("plain")
+        return "at once"
 
     @server.tool(task=TaskPolicy(retry=Retry(attempts=2, backoff=30, on=(Flaky,))))
     async def patient() -> str:
@@ -174,8 +181,42 @@ async def test_an_idempotency_key_finds_its_task_again(lab: Lab) -> None:
     assert refused.value.code == -32602
 
 
-async def test_a_key_that_is_no_text_is_refused(lab: Lab) -> None:
+@pytest.mark.parametrize("key", [7, "", "k" * 201])
+async def test_a_key_that_is_none_is_refused(lab: Lab, key: object) -> None:
     with pytest.raises(Refused) as refused:
-        await lab.caller.call("flaky", {"dev.trunkline/idempotencyKey": 7}, failures=0)
+        await lab.caller.call("flaky", {"dev.trunkline/idempotencyKey": key}, failures=0)
 
     assert refused.value.code == -32602
+
+
+async def test_a_key_that_nothing_would_remember_is_refused_before_the_tool_runs(lab: Lab) -> None:
+    with pytest.raises(Refused, match="never become tasks") as refused:
+        await lab.caller.call("plain", {"dev.trunkline/idempotencyKey": "one"})
+
+    assert (refused.value.code, refused.value.data) == (-32602, {"dev.trunkline/reason": "key_not_honoured"})
+    assert lab.notes == []
+    assert (await lab.caller.call("plain"))["content"][0]["text"] == "at once"
+    capabilities = (await lab.caller.send("server/discover", {}))["capabilities"]
+    assert capabilities["extensions"]["dev.trunkline/tasks"] == {"idempotencyKeys": True}
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (UpstreamUnavailable("it broke off"), (True, True)),
+        (UpstreamUnavailable("not reached", {"dev.trunkline/retry": True}), (True, True)),
+        (UpstreamUnavailable("nonsense", {"dev.trunkline/retry": False}), (False, False)),
+        (UpstreamUnavailable("cut", {"dev.trunkline/retry": False, "dev.trunkline/mayHaveRun": True}), (False, True)),
+        (ReplicaLost(delivered=False), (True, True)),
+        (ReplicaLost("cut"), (False, True)),
+        (ProtocolError("wrong"), (False, False)),
+        (Flaky("named"), (True, True)),
+    ],
+    ids=str,
+)
+def test_what_may_have_run_is_tried_again_only_where_that_is_safe(
+    error: Exception, transient: tuple[bool, bool]
+) -> None:
+    retry = Retry(attempts=2, on=(Flaky,))
+
+    assert (is_transient(error, retry, safe=False), is_transient(error, retry, safe=True)) == transient

@@ -9,9 +9,10 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
@@ -35,7 +36,7 @@ _MARGIN = 1.0
 class _Wishes(Struct, frozen=True):
     """What a client may say about the task of a call."""
 
-    key: str | UnsetType = field(default=UNSET, name=KEY)
+    key: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = field(default=UNSET, name=KEY)
     narrowed: dict[str, object] | UnsetType = field(default=UNSET, name=NARROWED)
 
 
@@ -54,6 +55,7 @@ class Calls:
         worker: runs them here.
         rules: what there is to know about a tool; None for one that never is a task.
         listeners: tell of changes.
+        part: of what application the calls are that it is given, as in `doors.Run`.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class Calls:
         worker: Callable[[], Worker],
         rules: Callable[[str], Rule | None],
         listeners: Listeners,
+        part: str = "",
     ) -> None:
         self._store = store
         self._worker = worker
         self._rules = rules
         self._listeners = listeners
+        self._part = part
 
     def __call__(self, context: Context, call_next: CallNext) -> Awaitable[Result]:
         """Answer a call of a tool that may be a task; everything else goes its way, at the cost of this look."""
@@ -74,6 +78,7 @@ class Calls:
             rule = self._rules(context.params.name)  # type: ignore[arg-type]
             if rule is not None and context.principal.may_call(str(context.params.name)):
                 return self._call(context, rule, call_next)
+            refuse_key(context)
         elif context.method == "resources/read" and str(context.params.uri).startswith(LINK):
             return self._read(context)
         return call_next(context)
@@ -95,8 +100,9 @@ class Calls:
         policy = rule.policy if wishes.narrowed is UNSET else rule.policy.narrowed(wishes.narrowed)
         answered = replay is not None and bool(replay.answers)
         at_once = policy.trigger == "at_once" or (policy.trigger == "after_input" and answered)
-        if at_once or (policy.trigger == "after" and wishes.key is not UNSET):
-            task, _ = await self._worker().create(_new(context, policy, wishes))
+        # A key is remembered with a task alone.
+        if at_once or wishes.key is not UNSET:
+            task, _ = await self._worker().create(self._new(context, policy, wishes))
         else:
             outcome = await self._inside(context, policy, wishes, call_next)
             if not isinstance(outcome, Task):
@@ -109,7 +115,7 @@ class Calls:
     ) -> Result | Task:
         """Run a call in its request; one that runs long goes on as the first attempt of a task."""
         context.replay = context.replay or rounds.begin()
-        running = Running(self._store(), policy, context.exchange)
+        running = Running(self._store(), policy, context.exchange, self._part)
         inner = running.inside(context)
         work: asyncio.Future[Result] = asyncio.ensure_future(call_next(inner))
         try:
@@ -118,7 +124,7 @@ class Calls:
                 # While its client is being asked it can neither move nor is it slow.
                 if not work.done() and not running.asking:
                     try:
-                        return await self._worker().adopt(running, work, inner, _new(inner, policy, wishes))
+                        return await self._worker().adopt(running, work, inner, self._new(inner, policy, wishes))
                     except (Overloaded, StorageUnavailable):
                         # As a plain call it can still be answered.
                         await asyncio.wait({work})
@@ -198,20 +204,30 @@ class Calls:
         contents = {"uri": uri, "mimeType": "application/json", "text": text}
         return {"contents": [contents], "ttlMs": 0, "cacheScope": "private"}
 
+    def _new(self, context: Context, policy: TaskPolicy, wishes: _Wishes) -> NewTask:
+        arguments = context.params.arguments
+        plain = {} if isinstance(arguments, UnsetType) else json.plain(arguments)
+        return NewTask(
+            owner=context.principal.owner,
+            client=context.principal.client,
+            tool=str(context.params.name),
+            policy=policy,
+            request=origin(context, self._part),
+            replay=encode_replay(context.replay or rounds.begin()),
+            key=None if wishes.key is UNSET else wishes.key,
+            digest=_digest(plain),
+        )
 
-def _new(context: Context, policy: TaskPolicy, wishes: _Wishes) -> NewTask:
-    arguments = context.params.arguments
-    plain = {} if isinstance(arguments, UnsetType) else json.plain(arguments)
-    return NewTask(
-        owner=context.principal.owner,
-        client=context.principal.client,
-        tool=str(context.params.name),
-        policy=policy,
-        request=origin(context),
-        replay=encode_replay(context.replay or rounds.begin()),
-        key=None if wishes.key is UNSET else wishes.key,
-        digest=_digest(plain),
-    )
+
+def refuse_key(context: Context) -> None:
+    """A key that nothing would remember is refused: whoever sends one relies on it (task-lifecycle, section 4)."""
+    meta = context.params.meta
+    if meta is not UNSET and meta.idempotency_key is not UNSET:
+        raise InvalidParams(
+            f"Invalid params: _meta {KEY}: calls of {str(context.params.name)[:128]!r} never become tasks, so that no "
+            "key is remembered; send the call without one",
+            {"dev.trunkline/reason": "key_not_honoured"},
+        )
 
 
 def _digest(arguments: object) -> bytes:

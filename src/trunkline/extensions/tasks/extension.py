@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from trunkline.engine.doors import CallNext, Extension
+from msgspec.structs import replace
+
+from trunkline.engine.doors import CallNext, Extension, Interceptor
 from trunkline.errors import StorageUnavailable
 from trunkline.extensions.tasks.calls import Calls
 from trunkline.extensions.tasks.listening import Listeners, Listening
 from trunkline.extensions.tasks.methods import Methods
-from trunkline.extensions.tasks.names import IDENTIFIER, LIFECYCLE, METHOD_NAMES
+from trunkline.extensions.tasks.names import IDENTIFIER, LIFECYCLE, LIFECYCLE_SETTINGS, METHOD_NAMES
 from trunkline.extensions.tasks.records import Bounds
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.versions import TASKS
@@ -61,8 +63,25 @@ class Tasks:
         self._life: AsyncExitStack | None = None
         self._listeners = Listeners()
 
-    def extensions(self) -> tuple[Extension, ...]:
-        """The extension of the standard, whose settings are empty by its schema, and ours, which says what we add."""
+    def extensions(self, interceptor: Interceptor | None = None) -> tuple[Extension, ...]:
+        """The extension of the standard, whose settings are empty by its schema, and ours, which says what we add.
+
+        Parameters:
+            interceptor: in place of `calls`.
+        """
+        tasks, ours = self.beside(interceptor or self.calls())
+        living = replace(
+            tasks,
+            attach=self._attach,
+            migrations="tasks",
+            start=self._start,
+            drain=self._drain,
+            stop=self._stop,
+        )
+        return living, ours
+
+    def beside(self, interceptor: Interceptor) -> tuple[Extension, ...]:
+        """The same tasks at another engine, whose calls `interceptor` takes; they live with that of `extensions`."""
         methods = Methods(self._store, self._worker)
         listening = Listening(self._store, self._listeners)
         tasks = Extension(
@@ -71,14 +90,13 @@ class Tasks:
             names=METHOD_NAMES,
             listen_keys=("taskIds",),
             listen=listening.listen,
-            interceptor=Calls(self._store, self._worker, self._rules, self._listeners),
-            attach=self._attach,
-            migrations="tasks",
-            start=self._start,
-            drain=self._drain,
-            stop=self._stop,
+            interceptor=interceptor,
         )
-        return tasks, Extension(LIFECYCLE)
+        return tasks, Extension(LIFECYCLE, settings=LIFECYCLE_SETTINGS)
+
+    def calls(self, part: str = "") -> Calls:
+        """What decides whether a call becomes a task; `part` as in `doors.Run`."""
+        return Calls(self._store, self._worker, self._rules, self._listeners, part)
 
     def _attach(self, call: CallNext) -> None:
         self._call = call

@@ -8,6 +8,9 @@ IDENTIFIER = "io.modelcontextprotocol/tasks"
 LIFECYCLE = "dev.trunkline/tasks"
 """Our own extension beside it: idempotency keys, narrowed policies, and what is shown of attempts and expiry."""
 
+LIFECYCLE_SETTINGS = {"idempotencyKeys": True}
+"""Of our extension: a key is honoured, or refused where there is nothing that could remember it."""
+
 KEY = "dev.trunkline/idempotencyKey"
 """In the `_meta` of a call: the key under which a repeated call finds its task."""
 

@@ -148,29 +148,37 @@ class _Wishes(msgspec.Struct, frozen=True, rename="camel"):
     retention_ms: _Natural | None = None
 
 
-def is_transient(error: BaseException, retry: Retry) -> bool:
-    """Whether another attempt may succeed where this error ended one."""
+def is_transient(error: BaseException, retry: Retry, safe: bool = True) -> bool:
+    """Whether another attempt may succeed where this error ended one.
+
+    Parameters:
+        safe: the tool may run again although it may have run in part; else an error after which nobody knows how far
+            it came ends the task, as a lost worker does.
+    """
     if any(name_of(kind) in retry.on for kind in type(error).__mro__):
-        return True
-    if isinstance(error, TRANSIENT):
         return True
     if isinstance(error, HttpFailure):
         return error.status in _TRANSIENT_STATUS
-    return isinstance(error, ProtocolError) and _data(error).get("dev.trunkline/retry") is True
+    data = _data(error) if isinstance(error, ProtocolError) else {}
+    if data.get("dev.trunkline/mayHaveRun") is True or (isinstance(error, ReplicaLost) and error.delivered):
+        return safe
+    advice = data.get("dev.trunkline/retry")
+    return advice is True or (isinstance(error, TRANSIENT) and advice is not False)
 
 
-def delay_after(error: BaseException | None, policy: TaskPolicy, attempt: int) -> float | None:
+def delay_after(error: BaseException | None, policy: TaskPolicy, attempt: int, safe: bool = True) -> float | None:
     """Seconds until the attempt after this one; None where none follows.
 
     Parameters:
         error: what ended the attempt; None where its worker was lost and it may run again.
         attempt: the one that ended, from 1.
+        safe: as in `is_transient`.
 
     The delay is chosen between zero and the backoff ("full jitter"), so that tasks that failed together do not come
     back together; never sooner than the error's `dev.trunkline/retryAfterMs`.
     """
     retry = policy.retry
-    if attempt >= retry.attempts or (error is not None and not is_transient(error, retry)):
+    if attempt >= retry.attempts or (error is not None and not is_transient(error, retry, safe)):
         return None
     bound = min(retry.longest, retry.backoff * 2.0 ** min(attempt - 1, 60))
     delay = random.uniform(0, bound)  # noqa: S311 - spreads load, hides nothing

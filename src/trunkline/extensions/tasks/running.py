@@ -47,6 +47,7 @@ class Origin(msgspec.Struct, frozen=True):
     capabilities: Mapping[str, object]
     client_info: Mapping[str, object] | None
     trace: str
+    part: str = ""
 
 
 class _Progress(msgspec.Struct):
@@ -68,8 +69,8 @@ _decode_progress = msgspec.json.Decoder(_Progress).decode
 encode_replay = msgspec.json.Encoder().encode
 
 
-def origin(context: Context) -> bytes:
-    """What is stored of a call, so that any process can run it."""
+def origin(context: Context, part: str = "") -> bytes:
+    """What is stored of a call, so that any process can run it; `part` as in `doors.Run`."""
     return _encode(
         Origin(
             context.method,
@@ -79,6 +80,7 @@ def origin(context: Context) -> bytes:
             context.capabilities,
             context.client_info,
             context.trace,
+            part,
         )
     )
 
@@ -102,6 +104,7 @@ def rebuilt(task: Task, running: "Running") -> Context:
     )
     context.replay = replayed(task)
     context.run = running
+    running.part = made.part
     context._trace = made.trace
     return context
 
@@ -120,6 +123,7 @@ class Running:
         store: keeps what it records.
         policy: of the task.
         outlet: the exchange of the request it runs in.
+        part: of what application that request is; a task that is run again knows from what is stored.
     """
 
     __slots__ = (
@@ -133,6 +137,7 @@ class Running:
         "id",
         "interactive",
         "open",
+        "part",
         "policy",
         "reason",
         "recorded",
@@ -140,8 +145,9 @@ class Running:
         "work",
     )
 
-    def __init__(self, store: TaskStore, policy: TaskPolicy, outlet: Exchange | None = None) -> None:
+    def __init__(self, store: TaskStore, policy: TaskPolicy, outlet: Exchange | None = None, part: str = "") -> None:
         self._store = store
+        self.part = part
         self._outlet = outlet
         self._binding: asyncio.Event | None = None
         self._message: str | None = None

@@ -39,7 +39,7 @@ async def settle(
         replay = encode_replay(context.replay or begin())
         await patiently(lambda: store.park(_id(running), running.run, error.requests, replay))
     else:
-        await _raised(store, running, context, error)
+        await _raised(store, running, context, error, safe)
 
 
 async def lost(store: TaskStore, task: Task, safe: bool) -> None:
@@ -81,11 +81,12 @@ async def _completed(store: TaskStore, running: Running, result: object) -> None
     await patiently(lambda: store.finish(id, run, "completed", payload, None, running.policy.retention))
 
 
-async def _raised(store: TaskStore, running: Running, context: Context, error: BaseException) -> None:
+async def _raised(store: TaskStore, running: Running, context: Context, error: BaseException, safe: bool) -> None:
     id, run = _id(running), running.run
     wire = error.wire() if isinstance(error, ProtocolError) else InternalError().wire()
-    delay = delay_after(error, running.policy, running.attempt) if isinstance(error, Exception) else None
+    delay = delay_after(error, running.policy, running.attempt, safe) if isinstance(error, Exception) else None
     if delay is not None:
+        await _begin_anew(store, running, context)
         said = wire["message"] if isinstance(error, ProtocolError) else type(error).__name__
         why = f"Attempt {running.attempt} failed: {said}"
         await patiently(lambda: store.retry(id, run, why[:1000], delay, wire))
@@ -93,6 +94,16 @@ async def _raised(store: TaskStore, running: Running, context: Context, error: B
     if not isinstance(error, ProtocolError):
         logger.error("task failed", exc_info=error, extra={"request": context.trace})
     await _failed(store, id, run, wire, running.policy.retention)
+
+
+async def _begin_anew(store: TaskStore, running: Running, context: Context) -> None:
+    """What a gateway remembers of a call at its upstream is of no use to the next attempt, which is another call."""
+    replay = context.replay
+    if replay is not None and (replay.held or replay.upstream or replay.home or replay.asker):
+        replay.held = replay.upstream = replay.home = replay.asker = None
+        replay.answers = {}
+        encoded = encode_replay(replay)
+        await patiently(lambda: store.record(_id(running), running.run, encoded))
 
 
 async def _failed(store: TaskStore, id: str, run: int, error: dict[str, object], retention: float) -> None:

@@ -1,0 +1,41 @@
+"""A slow server of the official Python SDK over stdio: `python crawler.py LEDGER`.
+
+What begins and ends is written to that file.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from mcp.server.mcpserver import MCPServer
+from mcp_types import ToolAnnotations
+
+ledger = Path(sys.argv[1])
+server = MCPServer("crawler")
+
+
+def note(words: str) -> None:
+    with ledger.open("a") as file:
+        file.write(f"{words}\n")
+
+
+async def take(name: str, seconds: float) -> str:
+    note(f"{name} began")
+    await asyncio.sleep(seconds)
+    note(f"{name} ended")
+    return f"{name} took its time"
+
+
+@server.tool(annotations=ToolAnnotations(idempotentHint=True))
+async def crawl(name: str, seconds: float) -> str:
+    """Read a site; doing it twice is as good as once."""
+    return await take(name, seconds)
+
+
+@server.tool()
+async def pay(name: str, seconds: float) -> str:
+    """Do something that must not be done twice."""
+    return await take(name, seconds)
+
+
+server.run()
