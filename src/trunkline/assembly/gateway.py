@@ -21,12 +21,12 @@ from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
-from trunkline.engine.doors import Authenticator, Interceptor, KeyRing, Provider
+from trunkline.engine.doors import Authenticator, Interceptor, KeyRing
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
-from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
+from trunkline.gateway import Carrying, Endpoint, Face, Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import PinMode, Problem
@@ -118,7 +118,7 @@ class Gateway:
 
     def beside(
         self,
-        provider: Provider,
+        provider: Face | Endpoint,
         name: str,
         *,
         interceptors: Sequence[Interceptor],
@@ -136,6 +136,7 @@ class Gateway:
         """
         made = ProgressiveEngine if progressive else Engine
         engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
+        engine.extend(Carrying(provider, self._keys, name).extension())
         # Every replica notices by itself what changes at its upstreams.
         return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)
 

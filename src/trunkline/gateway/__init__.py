@@ -1,5 +1,6 @@
 """The gateway: many upstream servers behind one endpoint."""
 
+from trunkline.gateway.carrying import Carrying
 from trunkline.gateway.endpoint import Endpoint
 from trunkline.gateway.face import Face
 from trunkline.gateway.federation import Federation
@@ -10,6 +11,7 @@ from trunkline.gateway.status import UpstreamStatus
 
 __all__ = [
     "EVERYTHING",
+    "Carrying",
     "Edit",
     "Endpoint",
     "Face",

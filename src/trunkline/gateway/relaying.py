@@ -5,6 +5,7 @@ What may live here: `_meta` of both hops, progress, logs, questions to the calle
 What may not: which upstream, which connection.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -13,6 +14,9 @@ from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, InvalidAnswer, InvalidParams, MethodNotFound, ToolError
+from trunkline.extensions.tasks.declaring import declares
+from trunkline.extensions.tasks.names import IDENTIFIER, KEY, NARROWED
+from trunkline.extensions.tasks.polling import DECLARED_WITH, honours_keys, makes_tasks
 from trunkline.protocol import json
 from trunkline.protocol.messages import (
     CAPABILITIES_KEY,
@@ -44,6 +48,9 @@ _REQUIRED: dict[str, tuple[str, type]] = {
     "completion/complete": ("completion", dict),
 }
 """The member without which a result breaks the client that reads it."""
+
+MOST_KEY = 200
+"""Characters of an idempotency key (docs/specs/task-lifecycle.md, section 4)."""
 
 _APPS = "io.modelcontextprotocol/ui"
 """The one extension that needs nothing of the gateway: its data are tools, resources and `_meta`."""
@@ -82,13 +89,15 @@ class Relay:
             and its log messages could be anyone's, since on stdio nothing ties them to a request.
     """
 
-    __slots__ = ("_asked", "_overheard", "context", "patience")
+    __slots__ = ("_asked", "_overheard", "context", "patience", "tasks")
 
     def __init__(self, context: Context, patience: Patience, overheard: Callable[[str], None] | None = None) -> None:
         self.context = context
         self.patience = patience
         self._overheard = overheard
         self._asked = 0
+        self.tasks = False
+        """Whether the upstream was told that it may answer with a task."""
 
     @property
     def shared(self) -> bool:
@@ -105,17 +114,21 @@ class Relay:
         """Whether a question to the caller is open."""
         return self.patience.still
 
-    def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
+    def params(self, given: Mapping[str, object], era: Era, able: Mapping[str, object] = {}) -> dict[str, object]:
         """What the upstream gets: our `_meta`, the caller's trace and progress token, and answers to its questions.
 
         Parameters:
             given: the caller's parameters, under the upstream's own names.
             era: the upstream's.
+            able: the upstream's capabilities, as far as they are made use of.
         """
         params = dict(given)
         params.pop("requestState", None)
-        params.pop("inputResponses", None)
-        params["_meta"] = self._meta(given.get("_meta"), era)
+        # A wish of 2025-11-25's experimental tasks, which are not carried (tasks, section 2).
+        params.pop("task", None)
+        if self.context.method != "tasks/update":
+            params.pop("inputResponses", None)
+        params["_meta"] = self._meta(given.get("_meta"), era, able)
         replay = self.context.replay
         if era == "modern" and replay is not None:
             if replay.upstream is not None:
@@ -181,19 +194,43 @@ class Relay:
             params["requestState"] = state
         return params
 
-    def _meta(self, given: object, era: Era) -> dict[str, object]:
+    def _meta(self, given: object, era: Era, able: Mapping[str, object]) -> dict[str, object]:
         meta = dict(given) if isinstance(given, dict) else {}
         for key in _HOP:
             meta.pop(key, None)
+        if KEY in meta or NARROWED in meta:
+            self._entrust(meta, able)
         if "traceparent" not in meta:
             # For logs of both sides to be put together; whoever traces decides on spans and sampling.
             trace = self.context.trace
             meta["traceparent"] = f"00-{trace}-{trace[16:]}-00"
         if era == "modern":
-            meta[CAPABILITIES_KEY] = offered(self.context)
+            meta[CAPABILITIES_KEY] = told = offered(self.context)
+            if self.context.capabilities.get("extensions"):
+                self._declare(told, able)
             if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta
+
+    def _declare(self, told: dict[str, object], able: Mapping[str, object]) -> None:
+        """Tell an upstream that makes tasks that this call may become one, or is about one (tasks, section 2)."""
+        if self.context.method in DECLARED_WITH and declares(self.context) and makes_tasks(able):
+            extensions = told.get("extensions")
+            told["extensions"] = {**(extensions if isinstance(extensions, dict) else {}), IDENTIFIER: {}}
+            self.tasks = True
+
+    def _entrust(self, meta: dict[str, object], able: Mapping[str, object]) -> None:
+        """What a client says of its task is for upstreams that keep to it (DESIGN: Idempotency keys).
+
+        At the upstream all our callers are one: its key must not find what another one's has made.
+        """
+        key = meta.pop(KEY, None)
+        if not honours_keys(able):
+            meta.pop(NARROWED, None)
+        elif isinstance(key, str) and 0 < len(key) <= MOST_KEY:
+            meta[KEY] = hashlib.sha256(f"{self.context.principal.owner}\0{key}".encode()).hexdigest()
+        elif key is not None:
+            meta[KEY] = key
 
 
 def checked(method: str, result: Result) -> Result:

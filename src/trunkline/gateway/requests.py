@@ -13,7 +13,8 @@ from trunkline.client.peer import Peer
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.errors import InvalidAnswer, RequestTimeout, TransportError
-from trunkline.gateway import relaying
+from trunkline.extensions.tasks.names import METHOD_NAMES
+from trunkline.gateway import relaying, tasks
 from trunkline.gateway.approval import Approval
 from trunkline.gateway.dialling import Connection
 from trunkline.gateway.limits import Limits
@@ -42,6 +43,8 @@ class Requests:
         self._shelf = shelf
         self._approval = approval
         self._deadlines = Deadlines()
+        # What a call leaves behind in a process of its own, no later request finds again.
+        self._keeps = entry.processes != "per-call"
 
     def close(self) -> None:
         """Leave no timer behind."""
@@ -82,7 +85,8 @@ class Requests:
     async def send(self, connection: Connection, relay: Relay, given: Mapping[str, object]) -> Result:
         """Send a request, answer what is asked in rounds; its result. Raises what `Peer.request` raises."""
         context, peer = relay.context, connection.peer
-        params: Mapping[str, object] = relay.params(given, peer.era)
+        able = peer.capabilities if self._keeps and peer.era == "modern" else {}
+        params: Mapping[str, object] = relay.params(given, peer.era, able)
         connection.calls += 1
         try:
             for _ in range(_ROUNDS):
@@ -90,8 +94,12 @@ class Requests:
                 await self._approval.admit(context.method, params)
                 result = await self._request(peer, relay, params)
                 kind = result.get("resultType", "complete")
-                if kind == "complete":
+                if kind == "complete" and context.method not in METHOD_NAMES:
                     return relaying.checked(context.method, result)
+                if kind in ("complete", "task") and context.method in METHOD_NAMES:
+                    return tasks.seen(context.method, given["taskId"], result)
+                if kind == "task" and relay.tasks and context.method == "tools/call":
+                    return tasks.made(result)
                 if kind != "input_required" or peer.era != "modern":
                     raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, not asked for")
                 params = await relay.answers(result, params)
