@@ -89,15 +89,15 @@ class Relay:
             and its log messages could be anyone's, since on stdio nothing ties them to a request.
     """
 
-    __slots__ = ("_asked", "_overheard", "context", "patience", "tasks")
+    __slots__ = ("_asked", "_overheard", "awaits", "context", "patience", "tasks")
 
     def __init__(self, context: Context, patience: Patience, overheard: Callable[[str], None] | None = None) -> None:
         self.context = context
         self.patience = patience
         self._overheard = overheard
         self._asked = 0
-        self.tasks = False
-        """Whether the upstream was told that it may answer with a task."""
+        self.tasks = self.awaits = False
+        """Whether the upstream was told that it may answer with a task, and whether that is awaited here."""
 
     @property
     def shared(self) -> bool:
@@ -173,10 +173,7 @@ class Relay:
         A modern caller is answered with `input_required` in turn: raises `InputRequired`.
         """
         requests, state = _required(result)
-        for request in requests.values():
-            mode = ".url" if request.params is not None and request.params.get("mode") == "url" else ""
-            if not self.context.can(CARRIED[request.method] + mode):
-                raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
+        self._permit(requests)
         if not self.context.exchange.interactive:
             replay = self.context.replay or rounds.begin()
             replay.upstream, replay.answers = state, {}
@@ -185,14 +182,40 @@ class Relay:
         params = {key: value for key, value in given.items() if key not in ("requestState", "inputResponses")}
         self._asked += 1
         if requests:
-            try:
-                with self.patience.stopped():
-                    params["inputResponses"] = await self.context.ask(requests)
-            except ToolError as error:
-                raise InvalidParams(f"The input this request needs was not given: {error.message}") from None
+            params["inputResponses"] = await self._answered(requests)
         if state is not None:
             params["requestState"] = state
         return params
+
+    async def asked_now(self, requests: Mapping[str, InputRequest]) -> dict[str, dict[str, object]]:
+        """The answers to what a task asks, of a caller that does not know of it. Raises `InputRequired` in a run."""
+        self._permit(requests)
+        self._asked += 1
+        return await self._answered(requests)
+
+    def declared(self, params: Mapping[str, object]) -> dict[str, object]:
+        """The same parameters, with the word that this side understands tasks: it waits for them itself."""
+        self.tasks = self.awaits = True
+        meta = params["_meta"]
+        assert isinstance(meta, dict)
+        told = dict(meta[CAPABILITIES_KEY])
+        extensions = told.get("extensions")
+        told["extensions"] = {**(extensions if isinstance(extensions, dict) else {}), IDENTIFIER: {}}
+        return {**params, "_meta": {**meta, CAPABILITIES_KEY: told}}
+
+    def _permit(self, requests: Mapping[str, InputRequest]) -> None:
+        """Raises `InvalidAnswer` for a question that this client does not answer."""
+        for request in requests.values():
+            mode = ".url" if request.params is not None and request.params.get("mode") == "url" else ""
+            if not self.context.can(CARRIED[request.method] + mode):
+                raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
+
+    async def _answered(self, requests: Mapping[str, InputRequest]) -> dict[str, dict[str, object]]:
+        try:
+            with self.patience.stopped():
+                return await self.context.ask(requests)
+        except ToolError as error:
+            raise InvalidParams(f"The input this request needs was not given: {error.message}") from None
 
     def _meta(self, given: object, era: Era, able: Mapping[str, object]) -> dict[str, object]:
         meta = dict(given) if isinstance(given, dict) else {}

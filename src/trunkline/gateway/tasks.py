@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from trunkline.engine.doors import Result
-from trunkline.errors import InvalidAnswer, ProtocolError, RemoteError
+from trunkline.errors import InternalError, InvalidAnswer, ProtocolError, RemoteError
 from trunkline.extensions.tasks import polling
 from trunkline.gateway import rewriting
 from trunkline.gateway.failures import from_remote
@@ -21,6 +21,14 @@ ID = 512
 """Characters an upstream's task id may have: the one clients know is about 4/3 as long, and is sent as a header."""
 
 _OUTCOME = ("result", "error", "inputRequests")
+
+
+def failure_of(error: Mapping[str, object]) -> tuple[int, str, object]:
+    """Code, message and data of the error of a task that failed."""
+    code, message = error.get("code"), error.get("message")
+    if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
+        return InternalError.code, "The task failed without an error that can be read", None
+    return code, message, error.get("data")
 
 
 def kept_by(capabilities: Mapping[str, object] | None, entry: Entry) -> bool:
@@ -93,10 +101,7 @@ class View:
 
     def _failure(self, error: Mapping[str, object]) -> dict[str, object]:
         """The error of a task that failed: the one its call would have had (tasks, section 4)."""
-        code, message = error.get("code"), error.get("message")
-        if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
-            return {"code": -32603, "message": "The task failed without an error that can be read"}
-        failure = RemoteError(code, message, error.get("data"))
+        failure = RemoteError(*failure_of(error))
         self._mask.hide(failure)
         said: ProtocolError = from_remote(self._upstream, "tools/call", None, self.error(failure))
         return said.wire()
