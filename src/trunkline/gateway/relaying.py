@@ -245,10 +245,11 @@ class Relay:
     def _entrust(self, meta: dict[str, object], able: Mapping[str, object]) -> None:
         """What a client says of its task is for upstreams that keep to it (DESIGN: Idempotency keys).
 
-        At the upstream all our callers are one: its key must not find what another one's has made.
+        At the upstream all our callers are one: its key must not find what another one's has made. In a task of our own
+        the wishes are met here; another attempt must not find what the one before made.
         """
         key = meta.pop(KEY, None)
-        if not honours_keys(able):
+        if not honours_keys(able) or self.context.run is not None:
             meta.pop(NARROWED, None)
         elif isinstance(key, str) and 0 < len(key) <= MOST_KEY:
             meta[KEY] = hashlib.sha256(f"{self.context.principal.owner}\0{key}".encode()).hexdigest()
