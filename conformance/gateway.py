@@ -3,10 +3,13 @@
 import os
 
 from trunkline.engine.engine import Engine
-from trunkline.gateway import Federation
+from trunkline.gateway import Carrying, Federation
 from trunkline.portable.model import Entry
 from trunkline.runtime.application import Application
 from trunkline.transports.http import HTTPTransport
 
 upstream = Entry(name="fixture", transport="http", url=os.environ["CONFORMANCE_UPSTREAM"])
-app = HTTPTransport(Application(Engine(Federation([upstream]).single(upstream.name))))
+provider = Federation([upstream]).single(upstream.name)
+engine = Engine(provider)
+engine.extend(Carrying(provider, engine.keys).extension())
+app = HTTPTransport(Application(engine))

@@ -27,6 +27,7 @@ from trunkline.protocol.messages import Params
 from trunkline.transports.stored import Stored
 
 if TYPE_CHECKING:
+    from trunkline.extensions.tasks.carrier import Carrier
     from trunkline.runtime.shared import Shared
     from trunkline.storage.storage import Storage
 
@@ -69,19 +70,22 @@ class Durable:
         """Wait until it can be told. Raises what calling the tool would."""
         await self._federation.learn(tool)
 
-    def extensions(self) -> tuple[Extension, ...]:
+    def extensions(self, carrier: "Carrier") -> tuple[Extension, ...]:
         """For the engine of the gateway's own endpoint, with whose application tasks live."""
-        return self._tasks.extensions(_AtOnce(self, self._tasks.calls()))
+        return self._tasks.extensions(_AtOnce(self, self._tasks.calls()), carrier)
 
-    def beside(self, meant: Callable[[Context], Params | None], part: str = "") -> tuple[Extension, ...]:
+    def beside(
+        self, carrier: "Carrier", meant: Callable[[Context], Params | None], part: str = ""
+    ) -> tuple[Extension, ...]:
         """For the engine of a path beside it.
 
         Parameters:
+            carrier: of the tasks that upstreams keep, under ids of that path.
             meant: a call under the gateway's name for its tool; None for one that goes nowhere.
             part: as in `doors.Run`.
         """
         calls = self._tasks.calls(part)
-        return self._tasks.beside(_Beside(self, calls, meant, self._federation.call_tool))
+        return self._tasks.beside(_Beside(self, calls, meant, self._federation.call_tool), carrier)
 
     def _known(self) -> dict[str, Rule]:
         catalog = self._federation.catalog

@@ -5,6 +5,7 @@ What may live here: which path is whose, and the life of what is served there. W
 """
 
 import asyncio
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -114,9 +115,9 @@ class EndpointPaths:
         if whole.limiter is not None:
             interceptors = (_Limited(whole.limiter, endpoint),)
         progressive = settings.discovery == "progressive"
-        tasks = () if whole.durable is None else whole.durable.beside(endpoint.meant)
+        tasks = None if whole.durable is None else partial(whole.durable.beside, meant=endpoint.meant)
         application = whole.beside(
-            endpoint, path_of(name), interceptors=interceptors, extensions=tasks, progressive=progressive
+            endpoint, path_of(name), interceptors=interceptors, tasks=tasks, progressive=progressive
         )
         drain = Drain(whole.application, application)
         whole.application.inflight.enter(drain)

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -22,16 +23,19 @@ from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
-from trunkline.engine.doors import Authenticator, Extension, Interceptor, KeyRing, Provider
+from trunkline.engine.doors import Authenticator, Extension, Interceptor, KeyRing
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
-from trunkline.gateway import Federation, ProgressiveEngine, UpstreamStatus
+from trunkline.gateway import Carrying, Endpoint, Face, Federation, ProgressiveEngine, UpstreamStatus
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import PinMode, Problem
 from trunkline.runtime.application import Application
+
+if TYPE_CHECKING:
+    from trunkline.extensions.tasks.carrier import Carrier
 
 _log = logging.getLogger("trunkline.configuration")
 
@@ -108,7 +112,7 @@ class Gateway:
             self.federation,
             "",
             interceptors=interceptors,
-            extensions=() if self.durable is None else self.durable.extensions(),
+            tasks=None if self.durable is None else self.durable.extensions,
             progressive=progressive,
             settled=self._is_worth_asking,
         )
@@ -122,11 +126,11 @@ class Gateway:
 
     def beside(
         self,
-        provider: Provider,
+        provider: Face | Endpoint,
         name: str,
         *,
         interceptors: Sequence[Interceptor],
-        extensions: Sequence[Extension] = (),
+        tasks: "Callable[[Carrier], Sequence[Extension]] | None" = None,
         progressive: bool = False,
         settled: Callable[[], bool] | None = None,
     ) -> Application:
@@ -136,12 +140,14 @@ class Gateway:
             provider: the part.
             name: tells its sessions from those of other parts.
             interceptors: around every request of it.
-            extensions: protocol extensions of it.
+            tasks: makes the tasks extension of it, with what carries tasks of upstreams; None where that is all.
             progressive: tools are found by search instead of being listed.
             settled: whether it is as good as it will be soon.
         """
         made = ProgressiveEngine if progressive else Engine
-        engine = made(provider, extensions=extensions, interceptors=interceptors, keys=self._keys, observer=CallLog())
+        engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
+        carrying = Carrying(provider, self._keys, name)
+        engine.extend(*((carrying.extension(),) if tasks is None else tasks(carrying)))
         # Every replica notices by itself what changes at its upstreams.
         return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)
 

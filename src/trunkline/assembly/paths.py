@@ -77,8 +77,9 @@ class ServerPaths:
         interceptors = () if limiter is None else (limiter.alone(name, partial(self._named, name)),)
         face = self._gateway.federation.single(name)
         durable = self._gateway.durable
-        tasks = () if durable is None else durable.beside(renamed(partial(self._named, name)), ALONE)
-        application = self._gateway.beside(face, path_of(name), interceptors=interceptors, extensions=tasks)
+        meant = renamed(partial(self._named, name))
+        tasks = None if durable is None else partial(durable.beside, meant=meant, part=ALONE)
+        application = self._gateway.beside(face, path_of(name), interceptors=interceptors, tasks=tasks)
         whole = self._gateway.application
         whole.inflight.enter(Drain(whole, application))
         return HTTPTransport(application, path=PREFIX + name + _END, guard=self._guard)

@@ -346,6 +346,7 @@ class Extension(msgspec.Struct, frozen=True):
     Parameters:
         identifier: for example `io.modelcontextprotocol/tasks`.
         settings: its object under `capabilities.extensions`.
+        offered: whether it is declared there at the moment; by default it always is.
         methods: method -> handler.
         names: method -> the parameter `Mcp-Name` mirrors for it.
         listen_keys: keys it adds to the filter of `subscriptions/listen`.
@@ -360,6 +361,7 @@ class Extension(msgspec.Struct, frozen=True):
 
     identifier: str
     settings: Mapping[str, object] = {}
+    offered: Callable[[], bool] | None = None
     methods: Mapping[str, Callable[["Context"], Awaitable[Result]]] = {}
     names: Mapping[str, str] = {}
     listen_keys: tuple[str, ...] = ()

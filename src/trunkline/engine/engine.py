@@ -81,8 +81,9 @@ class Engine:
             capabilities.pop("extensions", None)
         elif self.extensions:
             declared = capabilities.get("extensions")
-            ours = {extension.identifier: extension.settings for extension in self.extensions}
-            capabilities["extensions"] = {**(declared if isinstance(declared, Mapping) else {}), **ours}
+            ours = {one.identifier: one.settings for one in self.extensions if one.offered is None or one.offered()}
+            if ours or declared is not None:
+                capabilities["extensions"] = {**(declared if isinstance(declared, Mapping) else {}), **ours}
         return capabilities
 
     def initialize_result(self, revision: Revision) -> Result:

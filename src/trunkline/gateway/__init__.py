@@ -1,5 +1,6 @@
 """The gateway: many upstream servers behind one endpoint."""
 
+from trunkline.gateway.carrying import Carrying
 from trunkline.gateway.endpoint import Endpoint
 from trunkline.gateway.face import ALONE, Face
 from trunkline.gateway.federation import Federation
@@ -11,6 +12,7 @@ from trunkline.gateway.status import UpstreamStatus
 __all__ = [
     "ALONE",
     "EVERYTHING",
+    "Carrying",
     "Edit",
     "Endpoint",
     "Face",

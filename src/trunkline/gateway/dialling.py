@@ -129,7 +129,7 @@ class Dialler:
     async def __call__(self, call: Call) -> Connection:
         """Connect."""
         approach = Approach(
-            greeting=Greeting(self._info, dict(call.capabilities)),
+            greeting=Greeting(self._info, dict(call.capabilities), tasks=True),
             memory=self._memory,
             on_request=call.on_request,
             timeout=call.entry.startup_timeout or self._timeout,

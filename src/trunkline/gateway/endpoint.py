@@ -6,6 +6,8 @@ What may not: what a selection means (`selection.py`), upstreams (`face.py`), pr
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -22,6 +24,9 @@ from trunkline.gateway.selection import Chosen, Selection
 from trunkline.protocol import json
 from trunkline.protocol.headers import HeaderParam
 from trunkline.protocol.messages import Params
+
+if TYPE_CHECKING:
+    from trunkline.gateway.carrying import Carrying
 
 _LISTED: Mapping[str, tuple[Kind, ...]] = {
     "tools": ("tools",),
@@ -61,8 +66,15 @@ class Endpoint:
             "templates": Chosen("templates", selection.resources),
         }
         self._made: _Shown | None = None
+        self.carrying: Carrying | None = None
+        """What carries tasks of the upstreams for clients of this endpoint."""
 
     # -- what is offered -------------------------------------------------------------------------------------------
+
+    @property
+    def face(self) -> Face:
+        """The gateway it is taken from."""
+        return self._face
 
     def info(self) -> Mapping[str, object]:
         """The gateway's record."""
@@ -155,7 +167,8 @@ class Endpoint:
             # For the model to read and try again (server/tools, Error Handling).
             text = f"The argument {set_here[0]!r} is fixed at this endpoint: leave it out."
             return {"content": [{"type": "text", "text": text}], "isError": True}
-        return await self._through(context, _filled(context, real, pins), self._face.call_tool)
+        call = partial(self._face.call_tool, carrying=self.carrying)
+        return await self._through(context, _filled(context, real, pins), call)
 
     async def get_prompt(self, context: Context) -> Result:
         """Answer `prompts/get`."""

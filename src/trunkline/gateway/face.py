@@ -8,11 +8,15 @@ What may not: connections and their failures (`upstream.py`), naming rules (`nam
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, UnsetType
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Change, ChangeKind, Result
 from trunkline.errors import InvalidParams, UpstreamUnavailable
-from trunkline.gateway import relaying, rewriting
+from trunkline.extensions.tasks.names import IDENTIFIER
+from trunkline.gateway import relaying, rewriting, tasks
 from trunkline.gateway.catalog import Catalog, Part, Route, unknown
 from trunkline.gateway.dialling import Dialler
 from trunkline.gateway.failures import unavailable
@@ -21,6 +25,9 @@ from trunkline.gateway.listing import Kind
 from trunkline.gateway.retiring import Retiring
 from trunkline.gateway.upstream import Upstream
 from trunkline.protocol.headers import HeaderParam
+
+if TYPE_CHECKING:
+    from trunkline.gateway.carrying import Carrying
 
 _CHANGES: dict[Kind, ChangeKind] = {
     "tools": "tools",
@@ -82,6 +89,8 @@ class Face:
         self._tell = {name: partial(self._heard, name) for name in self._upstreams}
         self._retiring = Retiring(limits.drain)
         self._started = False
+        self.carrying: Carrying | None = None
+        """What carries tasks of the upstreams; without, none is asked for one."""
 
     # -- what is offered -------------------------------------------------------------------------------------------
 
@@ -158,27 +167,33 @@ class Face:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    async def call_tool(self, context: Context) -> Result:
-        """Answer `tools/call`."""
-        name = context.params.name
+    async def call_tool(self, context: Context, carrying: "Carrying | UnsetType | None" = UNSET) -> Result:
+        """Answer `tools/call`.
+
+        Parameters:
+            carrying: gives out ids of tasks in the caller's name; by default what carries those of this provider.
+        """
+        name, carrying = context.params.name, self.carrying if carrying is UNSET else carrying
         route = self._find("tools", name, context) or await self._named("tools", name)
+        if (carrying is None or context.run is not None) and context.capabilities.get("extensions"):
+            return await self._call_plainly(context, route)
         result = await self._forward(context, route, name=route.name)
-        if context.run is not None and context.run.part == ALONE:
-            return result
-        return rewriting.call_result(result, self._expose(route))
+        if carrying is not None and result.get("resultType") == "task":
+            return carrying.created(context, self._upstreams[route.upstream], result)
+        return self._exposed(context, route, result)
 
     async def get_prompt(self, context: Context) -> Result:
         """Answer `prompts/get`."""
         name = context.params.name
         route = self._find("prompts", name, context) or await self._named("prompts", name)
         result = await self._forward(context, route, name=route.name)
-        return rewriting.prompt_result(result, self._expose(route))
+        return rewriting.prompt_result(result, self.exposing(route.upstream))
 
     async def read_resource(self, context: Context) -> Result:
         """Answer `resources/read`."""
         route = await self._addressed(context.params.uri, context)
         result = await self._forward(context, route, uri=route.name)
-        return rewriting.read_result(result, self._expose(route))
+        return rewriting.read_result(result, self.exposing(route.upstream))
 
     async def complete(self, context: Context) -> Result:
         """Answer `completion/complete`, for a prompt or a URI template."""
@@ -277,6 +292,43 @@ class Face:
         for changed in ("tools", "prompts", "resources"):
             self._publish(Change(changed))
 
+    # -- tasks -----------------------------------------------------------------------------------------------------
+
+    def upstream(self, name: str) -> Upstream | None:
+        """One of the upstreams, as they are now."""
+        return self._upstreams.get(name)
+
+    def makes_tasks(self) -> bool:
+        """Whether any upstream is known to answer calls with tasks."""
+        return any(tasks.kept_by(one.capabilities, one.entry) for one in self._upstreams.values())
+
+    def exposing(self, upstream: str) -> Callable[[str], str]:
+        """An upstream's URI in, the one clients know out."""
+        return partial(self.catalog.expose, upstream)
+
+    async def _call_plainly(self, context: Context, route: Route) -> Result:
+        """A call whose result must be no task: nobody could ask for it, or it is the run of one already."""
+        extensions = context.capabilities["extensions"]
+        able = (
+            {name: own for name, own in extensions.items() if name != IDENTIFIER}
+            if isinstance(extensions, dict)
+            else {}
+        )
+        inner = context.instead(context.params)
+        inner.capabilities = {**context.capabilities, "extensions": able}
+        try:
+            result = await self._forward(inner, route, name=route.name)
+        finally:
+            # What was noted for the next round is sealed with the request as its client wrote it.
+            context.replay = inner.replay
+        return self._exposed(context, route, result)
+
+    def _exposed(self, context: Context, route: Route, result: Result) -> Result:
+        """The result of a call, its URIs as they are known where the call came from."""
+        if context.run is not None and context.run.part == ALONE:
+            return result
+        return rewriting.call_result(result, self.exposing(route.upstream))
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _follow_again(self, names: set[str]) -> None:
@@ -369,9 +421,6 @@ class Face:
         if route is None:
             raise unknown("resources", uri)
         return route
-
-    def _expose(self, route: Route) -> Callable[[str], str]:
-        return partial(self.catalog.expose, route.upstream)
 
     def _part(self, upstream: Upstream) -> Part:
         return Part(

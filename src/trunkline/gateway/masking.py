@@ -30,13 +30,13 @@ class Mask:
         """Take the secrets out of an error."""
         error.message = self.text(error.message)
         if isinstance(error, RemoteError) and error.data is not None and self._secrets:
-            error.data = _mapped(error.data, self.text)
+            error.data = mapped(error.data, self.text)
 
 
-def _mapped(value: object, change: Callable[[str], str]) -> object:
+def mapped(value: object, change: Callable[[str], str]) -> object:
     """A JSON value with every text in it changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(key): _mapped(item, change) for key, item in value.items()}
-    return [_mapped(item, change) for item in value] if isinstance(value, list) else value
+        return {change(key): mapped(item, change) for key, item in value.items()}
+    return [mapped(item, change) for item in value] if isinstance(value, list) else value

@@ -5,6 +5,7 @@ What may live here: `_meta` of both hops, progress, logs, questions to the calle
 What may not: which upstream, which connection.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -15,7 +16,9 @@ from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Result
 from trunkline.errors import InternalError, InvalidAnswer, InvalidParams, MethodNotFound, ToolError
-from trunkline.extensions.tasks.names import KEY, NARROWED
+from trunkline.extensions.tasks.declaring import declares
+from trunkline.extensions.tasks.names import IDENTIFIER, KEY, NARROWED
+from trunkline.extensions.tasks.polling import DECLARED_WITH, honours_keys, makes_tasks
 from trunkline.protocol import json
 from trunkline.protocol.messages import (
     CAPABILITIES_KEY,
@@ -48,6 +51,9 @@ _REQUIRED: dict[str, tuple[str, type]] = {
     "completion/complete": ("completion", dict),
 }
 """The member without which a result breaks the client that reads it."""
+
+MOST_KEY = 200
+"""Characters of an idempotency key (docs/specs/task-lifecycle.md, section 4)."""
 
 _APPS = "io.modelcontextprotocol/ui"
 """The one extension that needs nothing of the gateway: its data are tools, resources and `_meta`."""
@@ -99,13 +105,15 @@ class Relay:
             and its log messages could be anyone's, since on stdio nothing ties them to a request.
     """
 
-    __slots__ = ("_asked", "_overheard", "context", "patience")
+    __slots__ = ("_asked", "_overheard", "awaits", "context", "patience", "tasks")
 
     def __init__(self, context: Context, patience: Patience, overheard: Callable[[str], None] | None = None) -> None:
         self.context = context
         self.patience = patience
         self._overheard = overheard
         self._asked = 0
+        self.tasks = self.awaits = False
+        """Whether the upstream was told that it may answer with a task, and whether that is awaited here."""
 
     @property
     def shared(self) -> bool:
@@ -122,17 +130,21 @@ class Relay:
         """Whether a question to the caller is open."""
         return self.patience.still
 
-    def params(self, given: Mapping[str, object], era: Era) -> dict[str, object]:
+    def params(self, given: Mapping[str, object], era: Era, able: Mapping[str, object] = {}) -> dict[str, object]:
         """What the upstream gets: our `_meta`, the caller's trace and progress token, and answers to its questions.
 
         Parameters:
             given: the caller's parameters, under the upstream's own names.
             era: the upstream's.
+            able: the upstream's capabilities, as far as they are made use of.
         """
         params = dict(given)
         params.pop("requestState", None)
-        params.pop("inputResponses", None)
-        params["_meta"] = self._meta(given.get("_meta"), era)
+        # A wish of 2025-11-25's experimental tasks, which are not carried (tasks, section 2).
+        params.pop("task", None)
+        if self.context.method != "tasks/update":
+            params.pop("inputResponses", None)
+        params["_meta"] = self._meta(given.get("_meta"), era, able)
         replay = self.context.replay
         if era == "modern" and replay is not None:
             if replay.upstream is not None:
@@ -177,10 +189,7 @@ class Relay:
         A modern caller is answered with `input_required` in turn: raises `InputRequired`.
         """
         requests, state = _required(result)
-        for request in requests.values():
-            mode = ".url" if request.params is not None and request.params.get("mode") == "url" else ""
-            if not self.context.can(CARRIED[request.method] + mode):
-                raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
+        self._permit(requests)
         if not self.context.exchange.interactive:
             replay = self.context.replay or rounds.begin()
             replay.upstream, replay.answers = state, {}
@@ -189,28 +198,79 @@ class Relay:
         params = {key: value for key, value in given.items() if key not in ("requestState", "inputResponses")}
         self._asked += 1
         if requests:
-            try:
-                with self.patience.stopped():
-                    params["inputResponses"] = await self.context.ask(requests)
-            except ToolError as error:
-                raise InvalidParams(f"The input this request needs was not given: {error.message}") from None
+            params["inputResponses"] = await self._answered(requests)
         if state is not None:
             params["requestState"] = state
         return params
 
-    def _meta(self, given: object, era: Era) -> dict[str, object]:
+    async def asked_now(self, requests: Mapping[str, InputRequest]) -> dict[str, dict[str, object]]:
+        """The answers to what a task asks, of a caller that does not know of it. Raises `InputRequired` in a run."""
+        self._permit(requests)
+        self._asked += 1
+        return await self._answered(requests)
+
+    def declared(self, params: Mapping[str, object]) -> dict[str, object]:
+        """The same parameters, with the word that this side understands tasks: it waits for them itself."""
+        self.tasks = self.awaits = True
+        meta = params["_meta"]
+        assert isinstance(meta, dict)
+        told = dict(meta[CAPABILITIES_KEY])
+        extensions = told.get("extensions")
+        told["extensions"] = {**(extensions if isinstance(extensions, dict) else {}), IDENTIFIER: {}}
+        return {**params, "_meta": {**meta, CAPABILITIES_KEY: told}}
+
+    def _permit(self, requests: Mapping[str, InputRequest]) -> None:
+        """Raises `InvalidAnswer` for a question that this client does not answer."""
+        for request in requests.values():
+            mode = ".url" if request.params is not None and request.params.get("mode") == "url" else ""
+            if not self.context.can(CARRIED[request.method] + mode):
+                raise InvalidAnswer(f"it asked for {request.method}, which this client does not offer")
+
+    async def _answered(self, requests: Mapping[str, InputRequest]) -> dict[str, dict[str, object]]:
+        try:
+            with self.patience.stopped():
+                return await self.context.ask(requests)
+        except ToolError as error:
+            raise InvalidParams(f"The input this request needs was not given: {error.message}") from None
+
+    def _meta(self, given: object, era: Era, able: Mapping[str, object]) -> dict[str, object]:
         meta = dict(given) if isinstance(given, dict) else {}
         for key in _HOP:
             meta.pop(key, None)
+        if KEY in meta or NARROWED in meta:
+            self._entrust(meta, able)
         if "traceparent" not in meta:
             # For logs of both sides to be put together; whoever traces decides on spans and sampling.
             trace = self.context.trace
             meta["traceparent"] = f"00-{trace}-{trace[16:]}-00"
         if era == "modern":
-            meta[CAPABILITIES_KEY] = offered(self.context)
+            meta[CAPABILITIES_KEY] = told = offered(self.context)
+            if self.context.capabilities.get("extensions"):
+                self._declare(told, able)
             if self.context.log_level is not None and not self.shared:
                 meta[LOG_LEVEL_KEY] = self.context.log_level
         return meta
+
+    def _declare(self, told: dict[str, object], able: Mapping[str, object]) -> None:
+        """Tell an upstream that makes tasks that this call may become one, or is about one (tasks, section 2)."""
+        if self.context.method in DECLARED_WITH and declares(self.context) and makes_tasks(able):
+            extensions = told.get("extensions")
+            told["extensions"] = {**(extensions if isinstance(extensions, dict) else {}), IDENTIFIER: {}}
+            self.tasks = True
+
+    def _entrust(self, meta: dict[str, object], able: Mapping[str, object]) -> None:
+        """What a client says of its task is for upstreams that keep to it (DESIGN: Idempotency keys).
+
+        At the upstream all our callers are one: its key must not find what another one's has made. In a task of our own
+        the wishes are met here; another attempt must not find what the one before made.
+        """
+        key = meta.pop(KEY, None)
+        if not honours_keys(able) or self.context.run is not None:
+            meta.pop(NARROWED, None)
+        elif isinstance(key, str) and 0 < len(key) <= MOST_KEY:
+            meta[KEY] = hashlib.sha256(f"{self.context.principal.owner}\0{key}".encode()).hexdigest()
+        elif key is not None:
+            meta[KEY] = key
 
 
 def checked(method: str, result: Result) -> Result:

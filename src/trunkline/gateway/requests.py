@@ -12,8 +12,10 @@ from trunkline.client.patience import Patience
 from trunkline.client.peer import Peer
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
-from trunkline.errors import InvalidAnswer, RequestTimeout, TransportError
-from trunkline.gateway import relaying
+from trunkline.errors import InvalidAnswer, MissingCapability, RemoteError, RequestTimeout, TransportError
+from trunkline.extensions.tasks.names import KEY, METHOD_NAMES
+from trunkline.extensions.tasks.polling import honours_keys, makes_tasks
+from trunkline.gateway import awaiting, relaying, tasks
 from trunkline.gateway.approval import Approval
 from trunkline.gateway.dialling import Connection
 from trunkline.gateway.limits import Limits
@@ -21,6 +23,7 @@ from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session
 from trunkline.gateway.shelf import Shelf
 from trunkline.portable.model import Entry
+from trunkline.protocol.messages import CAPABILITIES_KEY
 
 _ROUNDS = 20
 """Input rounds one call of a legacy client may take."""
@@ -42,6 +45,9 @@ class Requests:
         self._shelf = shelf
         self._approval = approval
         self._deadlines = Deadlines()
+        # What a call leaves behind in a process of its own, no later request finds again.
+        self._keeps = entry.processes != "per-call"
+        self._able: Mapping[str, object] = {}
 
     def close(self) -> None:
         """Leave no timer behind."""
@@ -66,12 +72,18 @@ class Requests:
         """Whether a request does no harm when it runs twice: nothing but a tool does, and a tool may say so itself."""
         if method != "tools/call":
             return True
+        if self._finds_again(params.get("_meta")):
+            return True
         share = self._shelf.lists.get("tools")
         tool = next((item for item in share.items if item["name"] == params.get("name")), None) if share else None
         annotations = tool.get("annotations") if tool is not None else None
         if not isinstance(annotations, Mapping):
             return False
         return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
+
+    def _finds_again(self, meta: object) -> bool:
+        """Whether the upstream finds what it made of a call when the call comes again, by the caller's key."""
+        return isinstance(meta, dict) and isinstance(meta.get(KEY), str) and honours_keys(self._able)
 
     async def over(
         self, session: Session, connection: Connection, relay: Relay, params: Mapping[str, object]
@@ -83,16 +95,28 @@ class Requests:
     async def send(self, connection: Connection, relay: Relay, given: Mapping[str, object]) -> Result:
         """Send a request, answer what is asked in rounds; its result. Raises what `Peer.request` raises."""
         context, peer = relay.context, connection.peer
-        params: Mapping[str, object] = relay.params(given, peer.era)
+        able = self._able = peer.capabilities if self._keeps and peer.era == "modern" else {}
+        params: Mapping[str, object] = relay.params(given, peer.era, able)
         connection.calls += 1
         try:
             for _ in range(_ROUNDS):
                 # Nothing may happen between this and the request: what was waited for may have changed the definition.
                 await self._approval.admit(context.method, params)
-                result = await self._request(peer, relay, params)
+                try:
+                    result = await self._request(peer, relay, params)
+                except RemoteError as error:
+                    if not _wants_task(error, relay, able):
+                        raise
+                    params = relay.declared(params)
+                    continue
                 kind = result.get("resultType", "complete")
-                if kind == "complete":
+                if kind == "complete" and context.method not in METHOD_NAMES:
                     return relaying.checked(context.method, result)
+                if kind in ("complete", "task") and context.method in METHOD_NAMES:
+                    return tasks.seen(context.method, given["taskId"], result)
+                if kind == "task" and relay.tasks and context.method == "tools/call":
+                    made = tasks.made(result)
+                    return await self._awaited(peer, relay, made, params["_meta"]) if relay.awaits else made
                 if kind != "input_required" or peer.era != "modern":
                     raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, not asked for")
                 params = await relay.answers(result, params)
@@ -109,12 +133,33 @@ class Requests:
             patience=relay.patience,
         )
 
+    async def _awaited(self, peer: Peer, relay: Relay, made: Result, meta: object) -> Result:
+        async def ask(method: str, params: Mapping[str, object]) -> Result:
+            told = {CAPABILITIES_KEY: meta[CAPABILITIES_KEY]} if isinstance(meta, dict) else {}
+            return await peer.request(method, {**params, "_meta": told}, patience=relay.patience)
+
+        return relaying.checked("tools/call", await awaiting.outcome(made, relay, ask))
+
     async def _set_level(self, session: Session, peer: Peer) -> None:
         """Tell a legacy upstream the caller's log level, when it changed and there is anyone to tell."""
         level = session.wanted if peer.era == "legacy" and "logging" in peer.capabilities else None
         if level is not None and level != session.level:
             await peer.request("logging/setLevel", {"level": level}, timeout=self._limits.listing)
             session.level = level
+
+
+def _wants_task(error: RemoteError, relay: Relay, able: Mapping[str, object]) -> bool:
+    """Whether a call can only be a task, of a caller who cannot learn to understand that.
+
+    Who speaks a revision that has tasks is told so instead (tasks, section 2).
+    """
+    context = relay.context
+    if error.remote_code != MissingCapability.code or relay.awaits or context.method != "tools/call":
+        return False
+    required = error.data.get("requiredCapabilities") if isinstance(error.data, dict) else None
+    if not isinstance(required, dict) or not makes_tasks(required) or not makes_tasks(able):
+        return False
+    return context.revision.era == "legacy" or context.run is not None
 
 
 def is_cut(error: TransportError) -> bool:

@@ -109,6 +109,12 @@ class Status:
     retry_at: float | None
     stderr: tuple[str, ...]
 
+    def trouble(self, listing: str) -> str | None:
+        """What went wrong last, with what its process wrote about it; in its lists, where that is all."""
+        if not self.error or self.state == "ready":
+            return listing or self.error or None
+        return " | ".join((self.error, *self.stderr[-3:]))
+
 
 class Supervised(Generic[C]):
     """One upstream kept connected while it is wanted.

@@ -24,6 +24,7 @@ from trunkline.errors import (
     TrunklineError,
     UpstreamUnavailable,
 )
+from trunkline.extensions.tasks.names import METHOD_NAMES
 from trunkline.gateway import following, relaying, shelf
 from trunkline.gateway.approval import Approval
 from trunkline.gateway.circuit import Circuit
@@ -86,7 +87,7 @@ class Upstream:
         self.listeners: list[Callable[[Kind | None, str | None], None]] = []
         """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state."""
         self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
-        self._mask = Mask(entry.secret_values)
+        self.mask = Mask(entry.secret_values)
         self._dial = dial
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)
@@ -95,6 +96,7 @@ class Upstream:
         self._following = Following(self.name, self._notified, self._missed)
         room = limits.processes if entry.transport == "stdio" else limits.sessions
         self._elsewhere = elsewhere
+        self.replica = elsewhere.replicas.name
         self._notes = notes
         self._homes = Homes(self.name, notes, elsewhere.replicas, forgiving=entry.lost_process == "replace")
         self._sessions = Sessions(
@@ -106,7 +108,7 @@ class Upstream:
             alone=entry.processes == "per-call",
         )
         self._requests = Requests(entry, limits, self.shelf, self.approval)
-        self._holding = Holding(self.name, limits, elsewhere.replicas.name, lambda: elsewhere.inflight)
+        self._holding = Holding(self.name, limits, self.replica, lambda: elsewhere.inflight)
         self._reads = Reads()
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
@@ -151,7 +153,7 @@ class Upstream:
             era=self._peer.era if self._peer is not None else None,
             revision=self._peer.revision if self._peer is not None else None,
             tools=len(tools.items) - len(tools.refused) if tools is not None else None,
-            error=_last_error(life, self.shelf.error),
+            error=life.trouble(self.shelf.error),
             sessions=len(self._sessions),
             held=len(self._holding),
             circuit=self._circuit.state,
@@ -284,16 +286,17 @@ class Upstream:
             if context.replay is not None:
                 context.replay.asker = self.name
                 # What the process sealed, no other one may be able to read.
-                context.replay.home = self._elsewhere.replicas.name if connection.bound else None
+                context.replay.home = self.replica if connection.bound else None
             raise
         except RemoteError as error:
-            self._mask.hide(error)
-            if error.remote_code == InvalidParams.code and orphaned(context, self._elsewhere.replicas.name):
+            self.mask.hide(error)
+            unknown = error.remote_code == InvalidParams.code and context.method not in METHOD_NAMES
+            if unknown and orphaned(context, self.replica):
                 raise not_held(self.name) from error
             raise from_remote(self.name, context.method, uri, error) from error
         except TransportError as error:
             self._note(connection, error)
-            self._mask.hide(error)
+            self.mask.hide(error)
             facts = {"request": context.trace, "method": context.method, "upstream": self.name}
             _log.warning("upstream %s failed at %s: %s", self.name, context.method, error.message, extra=facts)
             repeatable = self._requests.repeatable(context.method, params)
@@ -320,13 +323,13 @@ class Upstream:
         held = context.replay.held if context.replay is not None else None
         if held is not None:
             home = home_of(held)
-            if home == self._elsewhere.replicas.name:
+            if home == self.replica:
                 return None
             if home == lost or not await self._elsewhere.replicas.alive(home):
                 raise not_held(self.name)
             return home
         asked = context.replay.home if context.replay is not None else None
-        if asked not in (None, lost, self._elsewhere.replicas.name) and await self._elsewhere.replicas.alive(asked):
+        if asked not in (None, lost, self.replica) and await self._elsewhere.replicas.alive(asked):
             return asked
         if not connection.bound or connection.shared or self.entry.processes == "per-call":
             return None
@@ -363,7 +366,7 @@ class Upstream:
                 again = await self._supervised.renewed(connection, _AGAIN)
             if again is None:
                 raise
-            _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self._mask.text(error.message))
+            _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self.mask.text(error.message))
         return await self._requests.send(again, Relay(context, patience, overheard), params)
 
     async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
@@ -382,6 +385,10 @@ class Upstream:
                     raise
             return await self._requests.over(session, await self._sessions.connect(session), relay, params)
 
+    async def peer(self) -> Peer:
+        """Who is there to be listened to. Raises `UpstreamUnavailable`."""
+        return (self._supervised.connection or await self._supervised.ready(self._limits.start)).peer
+
     # -- connections -----------------------------------------------------------------------------------------------
 
     async def _connect(self) -> Connection:
@@ -390,7 +397,7 @@ class Upstream:
             together = self.entry.transport == "stdio" and self.entry.processes in ("shared", "stateless")
             return await self._dial(Call(self.entry, {} if together else relaying.EVERYTHING, self._hear))
         except TrunklineError as error:
-            self._mask.hide(error)
+            self.mask.hide(error)
             raise
 
     async def _open(self, session: Session) -> Connection:
@@ -408,7 +415,7 @@ class Upstream:
         return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear, note))
 
     def _hear(self, line: str) -> None:
-        self._supervised.hear(self._mask.text(line))
+        self._supervised.hear(self.mask.text(line))
 
     def _moved(self, life: Status) -> None:
         connection = self._supervised.connection
@@ -448,10 +455,10 @@ class Upstream:
             return await connection.peer.request(method, params, timeout=self._limits.listing)
         except TransportError as error:
             self._note(connection, error)
-            self._mask.hide(error)
+            self.mask.hide(error)
             raise
         except RemoteError as error:
-            self._mask.hide(error)
+            self.mask.hide(error)
             raise
 
     def _note(self, connection: Connection, error: TransportError) -> None:
@@ -490,9 +497,3 @@ def _backoff(entry: Entry) -> Backoff:
     # Reaching out costs little, and a server that came back should not be kept waiting.
     backoff = Backoff() if entry.transport == "stdio" else Backoff(cap=10.0, slow=20.0)
     return backoff if entry.startup_timeout is None else replace(backoff, start=entry.startup_timeout)
-
-
-def _last_error(life: Status, listing: str) -> str | None:
-    if not life.error or life.state == "ready":
-        return listing or life.error or None
-    return " | ".join((life.error, *life.stderr[-3:]))

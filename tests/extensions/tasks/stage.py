@@ -3,7 +3,8 @@
 python -m tests.extensions.tasks.stage DATABASE LEDGER [POINT]
 
 It prints its URL. LEDGER gets a line for each thing a function did, written before anything else happens. POINT is
-`before` or `after`, a method of the store, and which call of it: `after:create:1`.
+`before` or `after`, a method of the store, and which call of it: `after:create:1`. STAGE_PORT in the environment is
+where it listens, in place of a free port.
 """
 
 import asyncio
@@ -96,7 +97,7 @@ def main() -> None:
         die_at(*point[0].split(":"))
     assert server._tasks is not None
     server._tasks._tasks._pace = Pace(lease=LEASE)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", int(os.environ.get("STAGE_PORT", "0")))) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
         config = uvicorn.Config(server.app, http="httptools", loop="uvloop", log_level="warning")
         uvicorn.Server(config).run(sockets=[listener])

@@ -24,9 +24,10 @@ pytestmark = pytest.mark.timeout(120)
 class Stage:
     """A server in a process."""
 
-    def __init__(self, database: str, ledger: Path, *point: str) -> None:
+    def __init__(self, database: str, ledger: Path, *point: str, port: int = 0) -> None:
         command = [sys.executable, "-m", "tests.extensions.tasks.stage", database, str(ledger), *point]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        environment = {**os.environ, "STAGE_PORT": str(port)}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
 

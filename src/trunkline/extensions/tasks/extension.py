@@ -6,19 +6,23 @@ What may live here: wiring, start and stop. What may not: what a task is.
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from msgspec.structs import replace
 
-from trunkline.engine.doors import CallNext, Extension, Interceptor
-from trunkline.errors import StorageUnavailable
+from trunkline.engine.context import Context
+from trunkline.engine.doors import CallNext, Extension, Interceptor, Result
+from trunkline.errors import MethodNotFound, StorageUnavailable
 from trunkline.extensions.tasks.calls import Calls
+from trunkline.extensions.tasks.carrier import Carrier
 from trunkline.extensions.tasks.listening import Listeners, Listening
 from trunkline.extensions.tasks.methods import Methods
 from trunkline.extensions.tasks.names import IDENTIFIER, LIFECYCLE, LIFECYCLE_SETTINGS, METHOD_NAMES
 from trunkline.extensions.tasks.records import Bounds
+from trunkline.extensions.tasks.showing import unknown
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.versions import TASKS
 from trunkline.extensions.tasks.worker import Pace, Rule, Worker
@@ -63,13 +67,16 @@ class Tasks:
         self._life: AsyncExitStack | None = None
         self._listeners = Listeners()
 
-    def extensions(self, interceptor: Interceptor | None = None) -> tuple[Extension, ...]:
+    def extensions(
+        self, interceptor: Interceptor | None = None, carrier: Carrier | None = None
+    ) -> tuple[Extension, ...]:
         """The extension of the standard, whose settings are empty by its schema, and ours, which says what we add.
 
         Parameters:
             interceptor: in place of `calls`.
+            carrier: knows the ids of tasks that are kept elsewhere.
         """
-        tasks, ours = self.beside(interceptor or self.calls())
+        tasks, ours = self.beside(interceptor or self.calls(), carrier)
         living = replace(
             tasks,
             attach=self._attach,
@@ -80,13 +87,13 @@ class Tasks:
         )
         return living, ours
 
-    def beside(self, interceptor: Interceptor) -> tuple[Extension, ...]:
+    def beside(self, interceptor: Interceptor, carrier: Carrier | None = None) -> tuple[Extension, ...]:
         """The same tasks at another engine, whose calls `interceptor` takes; they live with that of `extensions`."""
-        methods = Methods(self._store, self._worker)
-        listening = Listening(self._store, self._listeners)
+        methods = Methods(self._store, self._worker, carrier)
+        listening = Listening(self._store, self._listeners, carrier)
         tasks = Extension(
             IDENTIFIER,
-            methods={"tasks/get": methods.get, "tasks/update": methods.update, "tasks/cancel": methods.cancel},
+            methods=_table(methods),
             names=METHOD_NAMES,
             listen_keys=("taskIds",),
             listen=listening.listen,
@@ -140,6 +147,32 @@ class Tasks:
         if life is not None:
             await life.aclose()
         self._made = self._runs = None
+
+
+def carried(carrier: Carrier) -> Extension:
+    """The extension of the standard over tasks that are all kept elsewhere: no store, no worker.
+
+    engine.extend(carried(carrier))
+    """
+
+    def nowhere() -> NoReturn:
+        if not carrier.offered():
+            raise MethodNotFound("Method not found: nobody here makes tasks")
+        raise unknown()
+
+    methods = Methods(nowhere, nowhere, carrier)
+    return Extension(
+        IDENTIFIER,
+        offered=carrier.offered,
+        methods=_table(methods),
+        names=METHOD_NAMES,
+        listen_keys=("taskIds",),
+        listen=Listening(None, Listeners(), carrier).listen,
+    )
+
+
+def _table(methods: Methods) -> dict[str, Callable[[Context], Awaitable[Result]]]:
+    return {"tasks/get": methods.get, "tasks/update": methods.update, "tasks/cancel": methods.cancel}
 
 
 def _own_file(life: AsyncExitStack) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Ear
 from trunkline.errors import InvalidParams, StorageUnavailable
+from trunkline.extensions.tasks.carrier import Carrier
 from trunkline.extensions.tasks.declaring import declares, missing
 from trunkline.extensions.tasks.records import Task
 from trunkline.extensions.tasks.showing import shown
@@ -62,11 +63,19 @@ class Listeners:
 
 
 class Listening:
-    """Answers the part of `subscriptions/listen` that is about tasks."""
+    """Answers the part of `subscriptions/listen` that is about tasks.
 
-    def __init__(self, store: Callable[[], TaskStore], listeners: Listeners) -> None:
+    Parameters:
+        store, listeners: where tasks are, and who is told of them; None where none are kept here.
+        carrier: knows the ids it gave out.
+    """
+
+    def __init__(
+        self, store: Callable[[], TaskStore] | None, listeners: Listeners, carrier: Carrier | None = None
+    ) -> None:
         self._store = store
         self._listeners = listeners
+        self._carrier = carrier
 
     async def listen(self, context: Context, wanted: Mapping[str, object]) -> Ear:
         """Honour the ids that are this caller's; of others nothing is said (tasks, section 2).
@@ -78,13 +87,50 @@ class Listening:
         ids = wanted["taskIds"]
         if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
             raise InvalidParams("Invalid params: notifications.taskIds is a list of task ids")
-        store = self._store()
+        ids = list(dict.fromkeys(ids))[:MOST]
+        carrier = self._carrier
+        carried = [] if carrier is None else [id for id in ids if carrier.find(context, id) is not None]
+        ears: list[Ear] = []
+        if self._store is not None:
+            stored = await self._honoured(self._store(), context, [id for id in ids if id not in carried])
+            ears.append(_TaskEar(self._store(), self._listeners, stored))
+        if carrier is not None:
+            ears.append(await carrier.listen(context, carried))
+        return ears[0] if len(ears) == 1 else _Ears(ears)
+
+    async def _honoured(self, store: TaskStore, context: Context, ids: list[str]) -> list[str]:
         honoured = []
-        for id in list(dict.fromkeys(ids))[:MOST]:
+        for id in ids:
             task = await store.load(id)
             if task is not None and task.owner == context.principal.owner and not task.erased:
                 honoured.append(id)
-        return _TaskEar(store, self._listeners, honoured)
+        return honoured
+
+
+class _Ears:
+    """The tasks of one stream that are kept here, and those that are not."""
+
+    def __init__(self, ears: list[Ear]) -> None:
+        self._ears = ears
+        self._of: dict[str, Ear] = {}
+        for ear in ears:
+            ids = ear.honoured["taskIds"]
+            self._of.update(dict.fromkeys(ids if isinstance(ids, list) else [], ear))
+        self.honoured: Mapping[str, object] = {"taskIds": list(self._of)}
+
+    def open(self, offer: Told) -> None:
+        """Tell of all of them."""
+        for ear in self._ears:
+            ear.open(offer)
+
+    async def tell(self, name: str) -> tuple[str, dict[str, object]] | None:
+        """As whoever keeps it shows it."""
+        return await self._of[name].tell(name)
+
+    def close(self) -> None:
+        """The stream has ended."""
+        for ear in self._ears:
+            ear.close()
 
 
 class _TaskEar:

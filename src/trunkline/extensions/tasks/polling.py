@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from msgspec import Struct, field
 
 from trunkline.errors import InvalidAnswer, RemoteError, TaskCancelled, TaskExpired
-from trunkline.extensions.tasks.names import LIFECYCLE
+from trunkline.extensions.tasks.names import IDENTIFIER, LIFECYCLE
 
 JsonObject = dict[str, object]
 Status = Literal["working", "input_required", "completed", "failed", "cancelled"]
@@ -138,6 +138,12 @@ def explained(error: RemoteError, id: str, *, seen: bool = False) -> RemoteError
     expired = TaskExpired(f"The task {id} is gone: {error.message}", id, when if isinstance(when, str) else None)
     expired.__cause__ = error
     return expired
+
+
+def makes_tasks(capabilities: Mapping[str, object]) -> bool:
+    """Whether a server declares the extension, so that it may answer a call with a task."""
+    extensions = capabilities.get("extensions")
+    return isinstance(extensions, dict) and isinstance(extensions.get(IDENTIFIER), dict)
 
 
 def honours_keys(capabilities: Mapping[str, object]) -> bool:

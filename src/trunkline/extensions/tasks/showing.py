@@ -51,6 +51,11 @@ def detailed(task: Task, outcome: bytes | None) -> Result:
     return shown
 
 
+def unknown() -> InvalidParams:
+    """What is said of an id that never was, and to strangers of any other: nothing tells one from the other."""
+    return InvalidParams("Invalid params: unknown task")
+
+
 def expired(task: Task) -> InvalidParams:
     """What the owner of an expired task is told; everyone else learns what is told of unknown ids."""
     assert task.ends is not None
