@@ -81,6 +81,45 @@ async def test_endpoints_stand_beside_the_gateway_and_follow_the_configuration(t
             await names(base + path_of("all"))
 
 
+TASKS = """
+from trunkline import Server
+server = Server("notes")
+@server.tool(task=True)
+async def write(text: str, book: str = "any") -> str:
+    return f"wrote {text} into {book}"
+server.run()
+"""
+
+
+async def test_tasks_of_a_server_are_carried_at_every_path_and_their_ids_are_of_that_path(tmp_path):
+    path = write(tmp_path, {"diary": DIARY, "all": {"tools": ["*"], "discovery": "progressive"}})
+    (tmp_path / "notes.py").write_text(TASKS)
+    async with served(path) as (_, _, base):
+        paths = {
+            f"{base}/mcp": "notes__write",
+            base + path_of("diary"): "write",
+            base + path_of("all"): "call_tool",
+            f"{base}/servers/notes/mcp": "write",
+        }
+        ids = {}
+        for url, tool in paths.items():
+            given = {"name": "notes__write", "arguments": {"text": "x"}} if tool == "call_tool" else {"text": "x"}
+            async with Client(url) as client:
+                await client.tools()
+                handle = await client.start(tool, given)
+                book = "diary" if url.endswith(path_of("diary")) else "any"
+                assert (await handle.result()).text == f"wrote x into {book}"
+                ids[url] = handle.id
+        for url in paths:
+            async with Client(url) as client:
+                for made, id in ids.items():
+                    if made == url:
+                        assert (await (await client.resume(id)).result()).text.startswith("wrote x")
+                    else:
+                        with pytest.raises(RemoteError, match="unknown task"):
+                            await client.resume(id)
+
+
 async def test_sign_in_and_limits_of_the_gateway_hold_at_its_endpoints(tmp_path):
     tokens = StaticTokens({"of-ann": Principal("t", "ann"), "of-bob": Principal("t", "bob", tools=("notes__*",))})
     limits = {"tools": [{"tool": "notes__write", "rate": 0.001}], "wait": 0.1}

@@ -1,6 +1,8 @@
 """Tasks that upstreams keep and tasks of the gateway's own, in one gateway."""
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -89,3 +91,9 @@ async def test_a_gateway_that_keeps_no_tasks_starts_nothing_for_them() -> None:
 
     assert all(one.start is None and one.drain is None for one in app.application.engine.extensions)
     assert all(one.interceptor is None for one in app.application.engine.extensions)
+
+
+def test_whoever_only_carries_tasks_loads_no_database() -> None:
+    look = "import sys, trunkline.gateway; sys.exit('sqlalchemy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

@@ -15,7 +15,7 @@ from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Ear, Extension, KeyRing, Result
 from trunkline.errors import RemoteError, SealError
-from trunkline.extensions.tasks.extension import carried
+from trunkline.extensions.tasks.carried import carried
 from trunkline.extensions.tasks.names import IDENTIFIER
 from trunkline.gateway import relaying
 from trunkline.gateway.endpoint import Endpoint
@@ -29,6 +29,9 @@ from trunkline.protocol import json
 _PURPOSE = "task"
 _LONGEST = 4096
 """Characters of an id that is looked at; none of ours comes near."""
+
+_ABLE = 1024
+"""Bytes of what a client can do that an id may hold; with more, its later requests have to say the same."""
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -80,7 +83,8 @@ class Carrying:
         own, replica, able = str(result["taskId"]), None, None
         if upstream.entry.transport == "stdio":
             if upstream.entry.processes == "per-session":
-                able = relaying.offered(context)
+                told = relaying.offered(context)
+                able = told if len(json.encode(told)) <= _ABLE else None
             else:
                 replica = upstream.replica
         payload = msgspec.json.encode(_Kept(upstream.name, own, replica, able))

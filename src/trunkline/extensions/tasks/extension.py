@@ -6,23 +6,20 @@ What may live here: wiring, start and stop. What may not: what a task is.
 
 import logging
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NoReturn
 
 from msgspec.structs import replace
 
-from trunkline.engine.context import Context
-from trunkline.engine.doors import CallNext, Extension, Interceptor, Result
-from trunkline.errors import MethodNotFound, StorageUnavailable
+from trunkline.engine.doors import CallNext, Extension, Interceptor
+from trunkline.errors import StorageUnavailable
 from trunkline.extensions.tasks.calls import Calls
 from trunkline.extensions.tasks.carrier import Carrier
 from trunkline.extensions.tasks.listening import Listeners, Listening
 from trunkline.extensions.tasks.methods import Methods
 from trunkline.extensions.tasks.names import IDENTIFIER, LIFECYCLE, LIFECYCLE_SETTINGS, METHOD_NAMES
 from trunkline.extensions.tasks.records import Bounds
-from trunkline.extensions.tasks.showing import unknown
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.versions import TASKS
 from trunkline.extensions.tasks.worker import Pace, Rule, Worker
@@ -93,7 +90,7 @@ class Tasks:
         listening = Listening(self._store, self._listeners, carrier)
         tasks = Extension(
             IDENTIFIER,
-            methods=_table(methods),
+            methods=methods.table(),
             names=METHOD_NAMES,
             listen_keys=("taskIds",),
             listen=listening.listen,
@@ -147,32 +144,6 @@ class Tasks:
         if life is not None:
             await life.aclose()
         self._made = self._runs = None
-
-
-def carried(carrier: Carrier) -> Extension:
-    """The extension of the standard over tasks that are all kept elsewhere: no store, no worker.
-
-    engine.extend(carried(carrier))
-    """
-
-    def nowhere() -> NoReturn:
-        if not carrier.offered():
-            raise MethodNotFound("Method not found: nobody here makes tasks")
-        raise unknown()
-
-    methods = Methods(nowhere, nowhere, carrier)
-    return Extension(
-        IDENTIFIER,
-        offered=carrier.offered,
-        methods=_table(methods),
-        names=METHOD_NAMES,
-        listen_keys=("taskIds",),
-        listen=Listening(None, Listeners(), carrier).listen,
-    )
-
-
-def _table(methods: Methods) -> dict[str, Callable[[Context], Awaitable[Result]]]:
-    return {"tasks/get": methods.get, "tasks/update": methods.update, "tasks/cancel": methods.cancel}
 
 
 def _own_file(life: AsyncExitStack) -> str:

@@ -7,6 +7,7 @@ What may live here: the register of who waits for what. What may not: how a noti
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Ear
@@ -15,7 +16,10 @@ from trunkline.extensions.tasks.carrier import Carrier
 from trunkline.extensions.tasks.declaring import declares, missing
 from trunkline.extensions.tasks.records import Task
 from trunkline.extensions.tasks.showing import shown
-from trunkline.extensions.tasks.store import TaskStore
+
+if TYPE_CHECKING:
+    # It needs a database, which whoever only carries tasks does not load.
+    from trunkline.extensions.tasks.store import TaskStore
 
 logger = logging.getLogger("trunkline.tasks")
 
@@ -71,7 +75,7 @@ class Listening:
     """
 
     def __init__(
-        self, store: Callable[[], TaskStore] | None, listeners: Listeners, carrier: Carrier | None = None
+        self, store: "Callable[[], TaskStore] | None", listeners: Listeners, carrier: Carrier | None = None
     ) -> None:
         self._store = store
         self._listeners = listeners
@@ -98,7 +102,7 @@ class Listening:
             ears.append(await carrier.listen(context, carried))
         return ears[0] if len(ears) == 1 else _Ears(ears)
 
-    async def _honoured(self, store: TaskStore, context: Context, ids: list[str]) -> list[str]:
+    async def _honoured(self, store: "TaskStore", context: Context, ids: list[str]) -> list[str]:
         honoured = []
         for id in ids:
             task = await store.load(id)
@@ -136,7 +140,7 @@ class _Ears:
 class _TaskEar:
     """The tasks one stream listens to."""
 
-    def __init__(self, store: TaskStore, listeners: Listeners, ids: list[str]) -> None:
+    def __init__(self, store: "TaskStore", listeners: Listeners, ids: list[str]) -> None:
         self.honoured: Mapping[str, object] = {"taskIds": ids}
         self._store = store
         self._listeners = listeners
@@ -176,7 +180,7 @@ class _TaskEar:
 
 
 async def settled(
-    store: TaskStore,
+    store: "TaskStore",
     listeners: Listeners,
     id: str,
     seconds: float,

@@ -4,7 +4,8 @@ What it is for: what a client does with a task it was given.
 What may live here: the three methods. What may not: states, tables.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
@@ -13,10 +14,13 @@ from trunkline.extensions.tasks.carrier import CarriedTask, Carrier
 from trunkline.extensions.tasks.declaring import require
 from trunkline.extensions.tasks.records import Task
 from trunkline.extensions.tasks.showing import expired, shown, unknown
-from trunkline.extensions.tasks.store import TaskStore
-from trunkline.extensions.tasks.worker import Worker
 from trunkline.protocol import json
 from trunkline.protocol.messages import text_param
+
+if TYPE_CHECKING:
+    # Both need a database, which whoever only carries tasks does not load.
+    from trunkline.extensions.tasks.store import TaskStore
+    from trunkline.extensions.tasks.worker import Worker
 
 MOST_ANSWERS = 1000
 """Answers one `tasks/update` may bring."""
@@ -31,11 +35,15 @@ class Methods:
     """
 
     def __init__(
-        self, store: Callable[[], TaskStore], worker: Callable[[], Worker], carrier: Carrier | None = None
+        self, store: "Callable[[], TaskStore]", worker: "Callable[[], Worker]", carrier: Carrier | None = None
     ) -> None:
         self._store = store
         self._worker = worker
         self._carrier = carrier
+
+    def table(self) -> dict[str, Callable[[Context], Awaitable[Result]]]:
+        """The methods by their names."""
+        return {"tasks/get": self.get, "tasks/update": self.update, "tasks/cancel": self.cancel}
 
     async def get(self, context: Context) -> Result:
         """The task as it is, with everything that its client has to know or to answer."""

@@ -6,16 +6,19 @@ What may live here: those. What may not: reading anything but the outcome, decid
 
 import datetime
 import math
+from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
 from trunkline.engine.doors import Result
 from trunkline.errors import InvalidParams
 from trunkline.extensions.tasks.records import Task
-from trunkline.extensions.tasks.store import TaskStore
+
+if TYPE_CHECKING:
+    from trunkline.extensions.tasks.store import TaskStore
 
 
-async def shown(store: TaskStore, task: Task) -> Result:
+async def shown(store: "TaskStore", task: Task) -> Result:
     """A task in full: what `tasks/get` answers and what its listeners are told (tasks, section 3, DetailedTask)."""
     outcome = await store.outcome(task.id) if task.status in ("completed", "failed") else None
     return detailed(task, outcome)
