@@ -34,7 +34,7 @@ class Tasks:
         scope: of which application they are; those of others in the same database stay apart.
         storage: the database that is open by the time the application starts; None for one of this process alone.
         bounds: how much the store takes in.
-        pace: how much this process runs at once.
+        pace: how much this process runs at once; looked at when the application starts.
 
         tasks = Tasks(rules.get, lambda: list(rules), "weather", lambda: stored.storage)
         engine.extend(*tasks.extensions())
@@ -54,7 +54,7 @@ class Tasks:
         self._scope = scope
         self._storage = storage
         self._bounds = bounds or Bounds()
-        self._pace = pace
+        self.pace = pace
         self._call: CallNext | None = None
         self._made: TaskStore | None = None
         self._runs: Worker | None = None
@@ -101,7 +101,7 @@ class Tasks:
                 storage = await life.enter_async_context(open_storage(_own_file(life), branches=[TASKS]))
                 logger.warning("tasks end with this process: give the server a storage and they outlive it")
             store = TaskStore(storage, self._scope, self._bounds)
-            worker = Worker(store, storage.name, self._call, self._rules, self._tools, self._pace)
+            worker = Worker(store, storage.name, self._call, self._rules, self._tools, self.pace)
 
             def changed(id: str) -> None:
                 worker.changed(id)

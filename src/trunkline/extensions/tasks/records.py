@@ -5,6 +5,7 @@ What may live here: records. What may not: how they are stored, how they look on
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -103,6 +104,22 @@ class Task(msgspec.Struct, frozen=True):
         return self.policy.poll
 
 
+Shown = Status | Literal["waiting", "running", "retrying", "lost", "expired"]
+"""What an operator asks for: `waiting` for a worker, `running` at one, `retrying` once its time has come, `lost` with its
+worker are parts of `working`; `expired` is what nothing is left of but its facts."""
+
+
+def shown_as(task: Task, now: float) -> Shown:
+    """What an operator is told a task does, at a time by the database's clock."""
+    if task.erased:
+        return "expired"
+    if task.status != "working":
+        return task.status
+    if task.worker is not None:
+        return "running" if task.until > now else "lost"
+    return "retrying" if task.due is not None and task.due > now else "waiting"
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """One attempt of a task.
 
@@ -126,11 +143,18 @@ class TaskFilter(msgspec.Struct, frozen=True):
     """Which tasks an operator wants to see; None is any.
 
     Parameters:
+        status: the one a client sees.
+        shown: any of these.
+        scope: of which application.
+        ended: only those that have.
         since, until: created then or later, and before.
     """
 
     status: Status | None = None
     owner: str | None = None
     tool: str | None = None
+    scope: str | None = None
+    shown: tuple[Shown, ...] = ()
+    ended: bool = False
     since: float | None = None
     until: float | None = None

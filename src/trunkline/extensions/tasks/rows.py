@@ -130,6 +130,9 @@ def ended(
     row = connection.execute(statement.returning(*COLUMNS)).mappings().first()
     if row is None:
         return None
-    outcome = update(payloads).where(payloads.c.task == row["id"]).values(outcome=payload or None, replay=null())
-    connection.execute(outcome)
+    left: dict[str, object] = {"outcome": payload or None}
+    if status == "completed":
+        # Of others a new task may be made, which goes on behind the steps that are recorded (`repeating`).
+        left["replay"] = null()
+    connection.execute(update(payloads).where(payloads.c.task == row["id"]).values(left))
     return task_of(row)
