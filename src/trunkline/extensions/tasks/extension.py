@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from trunkline.engine.doors import CallNext, Extension
-from trunkline.errors import StorageUnavailable
+from trunkline.errors import ConfigError, StorageUnavailable
 from trunkline.extensions.tasks.calls import Calls
 from trunkline.extensions.tasks.listening import Listeners, Listening
 from trunkline.extensions.tasks.methods import Methods
@@ -97,6 +97,10 @@ class Tasks:
         assert self._call is not None
         async with AsyncExitStack() as life:
             storage = self._storage()
+            if storage is None and self.pace is not None and not self.pace.runs:
+                raise ConfigError(
+                    "Tasks are left to other processes, and kept in memory, where those find none: name a storage"
+                )
             if storage is None:
                 storage = await life.enter_async_context(open_storage(_own_file(life), branches=[TASKS]))
                 logger.warning("tasks end with this process: give the server a storage and they outlive it")

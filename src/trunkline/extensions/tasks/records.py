@@ -66,6 +66,7 @@ class Task(msgspec.Struct, frozen=True):
         attempt: which one it is in, from 1.
         run: which execution of its function; changes with each claim, so that an old one can write no more.
         cancelling: its client wants it cancelled.
+        began: when the attempt it is in did, or the last one.
         due: when it may run; None while it waits for answers or has ended.
         worker, until: who runs it, and when others may take it.
         lost: claimed from a worker that did not renew its lease.
@@ -91,6 +92,7 @@ class Task(msgspec.Struct, frozen=True):
     run: int = 0
     cancelling: bool = False
     finished: float | None = None
+    began: float | None = None
     due: float | None = None
     worker: str | None = None
     until: float = 0.0
@@ -105,8 +107,8 @@ class Task(msgspec.Struct, frozen=True):
 
 
 Shown = Status | Literal["waiting", "running", "retrying", "lost", "expired"]
-"""What an operator asks for: `waiting` for a worker, `running` at one, `retrying` once its time has come, `lost` with its
-worker are parts of `working`; `expired` is what nothing is left of but its facts."""
+"""What an operator asks for. Of `working`, `waiting` is for a worker, `running` at one, `retrying` waits for the time
+of its next attempt, `lost` was run by a worker that is gone; `expired` is what only facts are left of."""
 
 
 def shown_as(task: Task, now: float) -> Shown:
@@ -158,3 +160,18 @@ class TaskFilter(msgspec.Struct, frozen=True):
     ended: bool = False
     since: float | None = None
     until: float | None = None
+
+    def fits(self, task: Task, now: float) -> bool:
+        """Whether a task is one of these, at a time by the database's clock."""
+        exact = ((self.status, task.status), (self.owner, task.owner), (self.tool, task.tool), (self.scope, task.scope))
+        shown = shown_as(task, now)
+        return (
+            all(wanted in (None, there) for wanted, there in exact)
+            and (not self.shown or shown in self.shown or ("working" in self.shown and shown in _WORKING))
+            and (not self.ended or task.finished is not None)
+            and (self.since is None or task.created >= self.since)
+            and (self.until is None or task.created < self.until)
+        )
+
+
+_WORKING: frozenset[Shown] = frozenset({"waiting", "running", "retrying", "lost"})

@@ -34,6 +34,13 @@ class Repeated(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+class _Result(msgspec.Struct):
+    isError: bool = False
+
+
+_decode_result = msgspec.json.Decoder(_Result).decode
+
+
 def repeat(connection: Connection, id: str, made: str, *, anew: bool) -> Repeated | None:
     """Run a task again; None for one that is not known.
 
@@ -50,9 +57,12 @@ def repeat(connection: Connection, id: str, made: str, *, anew: bool) -> Repeate
     state = shown_as(task, now)
     if state == "retrying":
         return Repeated("hastened", changed(connection, id, due=clock()))
-    kept = select(payloads.c.request, payloads.c.replay).where(payloads.c.task == id)
+    kept = select(payloads.c.request, payloads.c.replay, payloads.c.outcome).where(payloads.c.task == id)
     found = connection.execute(kept).first()
-    if state in ("failed", "cancelled") and found is not None:
+    if state == "completed" and found is not None and _decode_result(found.outcome).isError:
+        # The tool failed, which for the protocol is a result like any other; of its steps nothing is kept.
+        state = "failed"
+    if state in ("failed", "cancelled") and found is not None and found.request:
         return Repeated("new", _made(connection, row, made, found.request, None if anew else found.replay))
     return Repeated("refused", task, _REFUSALS.get(state, "what it was called with is erased; call the tool again"))
 
@@ -62,7 +72,7 @@ _REFUSALS = {
     "running": "it runs; cancel it first",
     "lost": "its worker is gone; another one decides as soon as it has room",
     "input_required": "it waits for its client's answers, not for another attempt",
-    "completed": "it completed; call the tool again",
+    "completed": "it has its result; call the tool again",
 }
 
 

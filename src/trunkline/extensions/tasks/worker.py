@@ -9,12 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from fnmatch import fnmatchcase
 
 import msgspec
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Result
+from trunkline.engine.patterns import matches
 from trunkline.engine.rounds import InputRequired
 from trunkline.errors import ConfigError, StorageUnavailable
 from trunkline.extensions.tasks.policy import LOST, TaskPolicy
@@ -62,7 +62,7 @@ class Pace(msgspec.Struct, frozen=True):
 
     def takes(self, tool: str) -> bool:
         """Whether tasks of a tool are run here at all."""
-        return self.runs > 0 and (self.tools is None or any(fnmatchcase(tool, pattern) for pattern in self.tools))
+        return self.runs > 0 and (self.tools is None or any(matches(pattern, tool) for pattern in self.tools))
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -309,25 +309,25 @@ def _log(running: Running, context: Context, work: "asyncio.Future[Result]", sec
     """One line for each run; neither what it was called with nor what it gave."""
     if not logger.isEnabledFor(logging.INFO):
         return
-    error = None if work.cancelled() else work.exception()
-    if work.cancelled():
-        outcome = running.reason or "cancelled"
-    elif isinstance(error, InputRequired):
-        outcome = "input_required"
-    elif error is not None:
-        outcome = type(error).__name__
-    else:
-        outcome = "tool_error" if work.result().get("isError") else "ok"
     fields = {
         "request": context.trace,
         "task": running.id,
         "subject": str(context.params.name)[:200],
         "attempt": running.attempt,
-        "outcome": outcome,
+        "outcome": _outcome(running, work),
         "ms": round(seconds * 1000, 1),
         "principal": context.principal.subject,
     }
     logger.info("run", extra=fields)
+
+
+def _outcome(running: Running, work: "asyncio.Future[Result]") -> str:
+    if work.cancelled():
+        return running.reason or "cancelled"
+    error = work.exception()
+    if error is not None:
+        return "input_required" if isinstance(error, InputRequired) else type(error).__name__
+    return "tool_error" if work.result().get("isError") else "ok"
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
