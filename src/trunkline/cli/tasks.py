@@ -199,7 +199,8 @@ async def _purge(everything: AllTasks, arguments: argparse.Namespace) -> int:
         return 0
     _confirm(arguments, f"{'Remove' if arguments.tombstones else 'Erase'} {number} task{'' if number == 1 else 's'}")
     gone = 0
-    with Console(stderr=True).status(f"0 of {number} purged") as status:
+    status = Console(stderr=True).status(f"0 of {number} purged")
+    with status if number > _BATCH else contextlib.nullcontext():
         after = None
         while batch := await everything.list(filter, after, _BATCH):
             gone += await everything.purge([task.id for task in batch], whole=arguments.tombstones)
