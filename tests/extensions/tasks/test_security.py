@@ -37,7 +37,7 @@ def server_in(folder: Path, name: str = "tasks") -> Server:
         await asyncio.sleep(0.001 * number)
         return number
 
-    @server.tool(task=TaskPolicy(ttl=1.0, retention=1.0))
+    @server.tool(task=TaskPolicy(ttl=4.0, retention=4.0))
     async def brief() -> str:
         return "secret"
 
