@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from trunkline.extensions.tasks.policy import Retry, TaskPolicy
     from trunkline.extensions.tasks.polling import TaskState
+    from trunkline.extensions.tasks.worker import Pace
     from trunkline.server.completion import Completed
     from trunkline.server.content import (
         Annotations,
@@ -85,6 +86,7 @@ _HOMES = {
     "Message": "trunkline.server.content",
     "MissingCapability": "trunkline.errors",
     "Overloaded": "trunkline.errors",
+    "Pace": "trunkline.extensions.tasks.worker",
     "Principal": "trunkline.engine.principal",
     "ProtocolError": "trunkline.errors",
     "ROOTS": "trunkline.engine.context",
@@ -144,6 +146,7 @@ __all__ = [
     "Message",
     "MissingCapability",
     "Overloaded",
+    "Pace",
     "Principal",
     "ProtocolError",
     "RemoteError",

@@ -5,10 +5,9 @@ What may live here: arguments. What may not: what a command does.
 """
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from trunkline.cli.forms import Commands, command, count, duration, rate, span
+from trunkline.cli.task_arguments import pace, tasks, worker
 
 _DESCRIPTION = "Turn the MCP servers you have into one endpoint, and try any MCP server from the terminal."
 _EXAMPLES = """examples:
@@ -22,7 +21,6 @@ _EXAMPLES = """examples:
 Each command has its own --help, with examples."""
 
 _TARGET = "a URL, mcp.json, trunkline.yaml, server.py, package.module:object, or a command in quotes"
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HERE = "http://127.0.0.1:8808/mcp"
 
 
@@ -46,15 +44,17 @@ def parser() -> argparse.ArgumentParser:
     _config(commands)
     _keys(commands)
     _db(commands)
+    tasks(commands)
+    worker(commands)
     for name, what in (("resources", "list resources and resource templates"), ("prompts", "list prompts")):
-        listing = _command(commands, name, what, "listing", f"trunkline {name} {_HERE}")
+        listing = command(commands, name, what, "listing", f"trunkline {name} {_HERE}")
         _reach(listing)
         listing.set_defaults(what=name)
     return root
 
 
-def _up(commands: "Commands") -> None:
-    up = _command(
+def _up(commands: Commands) -> None:
+    up = command(
         commands,
         "up",
         "serve a configuration or a trunkline Server as one endpoint",
@@ -93,9 +93,9 @@ def _up(commands: "Commands") -> None:
     )
     _replicas(up)
     up.add_argument("--call-timeout", type=float, metavar="SECONDS", help="stop calls that run longer")
-    up.add_argument("--max-concurrent-per-caller", type=_count, metavar="N", help="calls one caller may have at once")
-    up.add_argument("--max-concurrent-per-server", type=_count, metavar="N", help="calls one server may have at once")
-    up.add_argument("--max-rate-per-caller", type=_rate, metavar="N", help="calls a second of one caller")
+    up.add_argument("--max-concurrent-per-caller", type=count, metavar="N", help="calls one caller may have at once")
+    up.add_argument("--max-concurrent-per-server", type=count, metavar="N", help="calls one server may have at once")
+    up.add_argument("--max-rate-per-caller", type=rate, metavar="N", help="calls a second of one caller")
     up.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -109,25 +109,26 @@ def _up(commands: "Commands") -> None:
 def _replicas(up: argparse.ArgumentParser) -> None:
     """Of several processes, and of the end of one."""
     up.add_argument(
-        "--workers", type=_count, metavar="N", help="processes that serve together; need --keys (default: 1)"
+        "--workers", type=count, metavar="N", help="processes that serve together; need --keys (default: 1)"
     )
     up.add_argument(
         "--storage", metavar="URL", help="database that replicas share, or memory (default: a file on this machine)"
     )
+    pace(up)
     up.add_argument("--keys", metavar="FILE", help="keys that seal what clients carry, the same for all replicas")
     up.add_argument(
         "--drain-delay",
-        type=_span,
+        type=span,
         metavar="SECONDS",
         help="when stopping, still take requests for so long while /readyz says 503 (default: 0; behind a balancer 5)",
     )
     up.add_argument(
-        "--drain-timeout", type=_span, metavar="SECONDS", help="then let calls finish for so long (default: 10)"
+        "--drain-timeout", type=span, metavar="SECONDS", help="then let calls finish for so long (default: 10)"
     )
 
 
-def _tools(commands: "Commands") -> None:
-    tools = _command(
+def _tools(commands: Commands) -> None:
+    tools = command(
         commands,
         "tools",
         "list the tools of an MCP server or gateway",
@@ -140,8 +141,8 @@ def _tools(commands: "Commands") -> None:
     tools.set_defaults(what="tools")
 
 
-def _call(commands: "Commands") -> None:
-    call = _command(
+def _call(commands: Commands) -> None:
+    call = command(
         commands,
         "call",
         "call a tool; questions it asks are asked here",
@@ -163,8 +164,8 @@ def _call(commands: "Commands") -> None:
     call.set_defaults(what="call")
 
 
-def _read(commands: "Commands") -> None:
-    read = _command(
+def _read(commands: Commands) -> None:
+    read = command(
         commands,
         "read",
         "read a resource",
@@ -177,8 +178,8 @@ def _read(commands: "Commands") -> None:
     read.set_defaults(what="read", arguments=None, no_input=False)
 
 
-def _prompt(commands: "Commands") -> None:
-    prompt = _command(
+def _prompt(commands: Commands) -> None:
+    prompt = command(
         commands,
         "prompt",
         "get a prompt, filled in",
@@ -191,8 +192,8 @@ def _prompt(commands: "Commands") -> None:
     prompt.set_defaults(what="prompt", no_input=False)
 
 
-def _pin(commands: "Commands") -> None:
-    pin = _command(
+def _pin(commands: Commands) -> None:
+    pin = command(
         commands,
         "pin",
         "approve what the tools of a configuration's servers say now, in the lock file beside it",
@@ -207,8 +208,8 @@ def _pin(commands: "Commands") -> None:
     pin.add_argument("--check", action="store_true", help="write nothing; exit code 1 when anything is not as pinned")
 
 
-def _config(commands: "Commands") -> None:
-    config = _command(
+def _config(commands: Commands) -> None:
+    config = command(
         commands,
         "config",
         "check, show or explain a configuration",
@@ -231,8 +232,8 @@ def _config(commands: "Commands") -> None:
     action.set_defaults(what="explain")
 
 
-def _keys(commands: "Commands") -> None:
-    keys = _command(
+def _keys(commands: Commands) -> None:
+    keys = command(
         commands,
         "keys",
         "make, show and rotate the keys that replicas seal with",
@@ -257,15 +258,15 @@ def _keys(commands: "Commands") -> None:
             action.add_argument(
                 "--in",
                 dest="lead",
-                type=_duration,
+                type=duration,
                 default=600.0,
                 metavar="TIME",
                 help="when replicas begin to seal with it, as in 90s, 10m, 2h (default: 10m)",
             )
 
 
-def _db(commands: "Commands") -> None:
-    db = _command(
+def _db(commands: Commands) -> None:
+    db = command(
         commands,
         "db",
         "make or look at the tables of a database",
@@ -304,52 +305,6 @@ def _reach(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="default: %(default)g, renewed by progress"
     )
-
-
-def _command(commands: "Commands", name: str, summary: str, module: str, *examples: str) -> argparse.ArgumentParser:
-    lines = "\n".join(f"  {example}" for example in examples)
-    command = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"examples:\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(module=module)
-    return command
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return rate
-
-
-def _span(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
-
-
-def _duration(text: str) -> float:
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isascii() or not number.isdigit() or len(number) > 6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; forms are 90s, 10m, 2h and 1d")
-    return float(number) * _UNITS[unit]
 
 
 class _Version(argparse.Action):

@@ -25,6 +25,7 @@ from trunkline.errors import ConfigError
 if TYPE_CHECKING:
     from trunkline.engine.doors import Authenticator
     from trunkline.runtime.application import Application
+    from trunkline.server.server import Server
     from trunkline.transports.draining import HTTPServer
     from trunkline.transports.http import HTTPTransport
 
@@ -80,6 +81,7 @@ async def _serve_server(arguments: argparse.Namespace, console: Console, worker:
         raise ConfigError("--pins is for the servers of a configuration; this is a server itself")
     server = load_server(arguments.target)
     server.engine.observer = server.engine.observer or logs.CallLog()
+    _pace(arguments, server)
     sharing = _sharing(arguments)
     server.storage = shared_by(sharing) if sharing.storage is not None else server.storage
     application = server.application
@@ -101,6 +103,17 @@ async def _serve_server(arguments: argparse.Namespace, console: Console, worker:
     return 0
 
 
+def _pace(arguments: argparse.Namespace, server: "Server") -> None:
+    """How much of the tasks is run here: what the command line says goes before what the server says."""
+    if arguments.task_runs is None and arguments.task_lease is None:
+        return
+    from trunkline.extensions.tasks.worker import Pace
+
+    own = server.task_pace or Pace()
+    runs = own.runs if arguments.task_runs is None else arguments.task_runs
+    server.task_pace = Pace(runs, own.lease if arguments.task_lease is None else arguments.task_lease, own.tools)
+
+
 async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool, worker: Worker | None) -> int:
     from trunkline.assembly.endpoints import EndpointPaths
     from trunkline.assembly.gateway import Gateway, read_gateway
@@ -109,6 +122,8 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     from trunkline.assembly.reloading import Reloader, reloading
     from trunkline.transports.http import HTTPTransport
 
+    if arguments.task_runs is not None or arguments.task_lease is not None:
+        raise ConfigError("--task-runs and --task-lease are for the tasks of a server in Python; a gateway has none")
     remembered = Remembered(lambda wanted: ask_input(wanted, console))
     gateway: Gateway = read_gateway(
         arguments.target,

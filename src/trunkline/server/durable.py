@@ -37,7 +37,8 @@ class TaskTools:
         server.provider.resources.used = True
 
     def prepare(self, shared: "Shared | None") -> None:
-        """Have the tables of tasks where the server stores."""
+        """Have the tables of tasks where the server stores, and run as many as its options say."""
+        self._tasks.pace = self._server.task_pace
         if isinstance(shared, Stored):
             shared.include(TASKS)
 

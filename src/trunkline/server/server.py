@@ -25,6 +25,7 @@ from trunkline.server.tools import Tool
 
 if TYPE_CHECKING:
     from trunkline.extensions.tasks.policy import TaskPolicy
+    from trunkline.extensions.tasks.worker import Pace
     from trunkline.runtime.application import Application
     from trunkline.runtime.shared import Shared
     from trunkline.server.durable import TaskTools
@@ -50,6 +51,7 @@ class Server(Registry):
         keys: seals input rounds and sessions; by default random, good for one process.
         storage: where replicas share sessions, streams, changes and tasks: the URL of a database (`sqlite:///path`,
             `postgresql://user@host/name`); by default in memory, for one process, with which its tasks end.
+        task_pace: how many tasks this process runs at once; `Pace(runs=0)` leaves them to others over the same storage.
         observer: told of every finished call.
         page_size: entries in one page of a list; None for all.
         ttl_ms: milliseconds clients may keep the lists; None makes no promise.
@@ -64,7 +66,7 @@ class Server(Registry):
     Attributes:
         app: the ASGI application, for any ASGI server or to mount in Starlette and FastAPI.
         application: what transports serve.
-        storage: as given; looked at when `application` is first asked for.
+        storage, task_pace: as given; looked at when `application` is first asked for.
 
     Raises `ConfigError` for options that cannot work.
 
@@ -88,6 +90,7 @@ class Server(Registry):
         authenticator: Authenticator | None = None,
         keys: KeyRing | None = None,
         storage: "str | Shared | None" = None,
+        task_pace: "Pace | None" = None,
         observer: Observer | None = None,
         page_size: int | None = None,
         ttl_ms: int | None = None,
@@ -110,6 +113,7 @@ class Server(Registry):
         )
         self._authenticator = authenticator
         self.storage = storage
+        self.task_pace = task_pace
         self._call_timeout = call_timeout
         self._tasks: TaskTools | None = None
         self._path = path

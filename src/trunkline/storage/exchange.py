@@ -51,7 +51,7 @@ class Exchange:
         self._number = itertools.count()
         self._send = asyncio.Event()
         self._handlers: dict[str, dict[int, Handler]] = {}
-        self._gap_handlers: list[Callable[[], None]] = []
+        self._gap_handlers: dict[int, Callable[[], None]] = {}
         self._tokens = itertools.count()
         self._arrived = asyncio.Event()
         self._last = 0
@@ -120,9 +120,15 @@ class Exchange:
 
         return end
 
-    def on_gap(self, handler: Callable[[], None]) -> None:
-        """Be told that broadcasts may have been missed."""
-        self._gap_handlers.append(handler)
+    def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
+        """Be told that broadcasts may have been missed; returns what ends it."""
+        token = next(self._tokens)
+        self._gap_handlers[token] = handler
+
+        def end() -> None:
+            self._gap_handlers.pop(token, None)
+
+        return end
 
     def look(self) -> None:
         """See whether anything has arrived although nobody said so, or can have been missed."""
@@ -131,7 +137,7 @@ class Exchange:
 
     def gap(self) -> None:
         """Tell whoever listens that broadcasts may have been missed."""
-        for handler in self._gap_handlers:
+        for handler in list(self._gap_handlers.values()):
             try:
                 handler()
             except Exception:

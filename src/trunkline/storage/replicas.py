@@ -138,9 +138,9 @@ class Replicas:
         """Call `handler(sender, message)` for each message about a topic; returns what ends it."""
         return self._exchange.receive(topic, handler)
 
-    def on_gap(self, handler: Callable[[], None]) -> None:
-        """Be told that broadcasts may have been missed: look at everything anew."""
-        self._exchange.on_gap(handler)
+    def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
+        """Be told that broadcasts may have been missed: look at everything anew; returns what ends it."""
+        return self._exchange.on_gap(handler)
 
     async def start(self) -> None:
         """Register, begin to beat, send and receive. Raises `ConfigError` when another of this name lives."""

@@ -102,7 +102,7 @@ async def serving(
     from trunkline.transports.draining import HTTPServer
 
     server = HTTPServer(app, drain or Drain(), shared=shared)
-    with _on_signals(server.leave):
+    with on_signals(server.leave):
         try:
             await server.begin(listener)
             yield server
@@ -112,7 +112,8 @@ async def serving(
 
 
 @contextlib.contextmanager
-def _on_signals(leave: Callable[[], None]) -> Iterator[None]:
+def on_signals(leave: Callable[[], None]) -> Iterator[None]:
+    """Call `leave` for the first and the second SIGTERM or SIGINT while the block runs; a third ends the process."""
     loop = asyncio.get_running_loop()
     told: list[signal.Signals] = []
 

@@ -225,17 +225,7 @@ class _Peers:
         return self._join(lambda storage: storage.replicas.receive(topic, handler))
 
     def on_gap(self, handler: Callable[[], None]) -> Callable[[], None]:
-        wanted = [handler]
-
-        def missed() -> None:
-            for told in wanted:
-                told()
-
-        def begin(storage: "Storage") -> Callable[[], None]:
-            storage.replicas.on_gap(missed)
-            return wanted.clear
-
-        return self._join(begin)
+        return self._join(lambda storage: storage.replicas.on_gap(handler))
 
     def _join(self, begin: "Callable[[Storage], Callable[[], None]]") -> Callable[[], None]:
         id = next(self._ids)

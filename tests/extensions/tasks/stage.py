@@ -15,15 +15,14 @@ import sys
 
 import uvicorn
 
-from trunkline import Context, Retry, Server, TaskPolicy
+from trunkline import Context, Pace, Retry, Server, TaskPolicy
 from trunkline.extensions.tasks.store import TaskStore
-from trunkline.extensions.tasks.worker import Pace
 
 LEASE = 2.0
 FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
 database, ledger, *point = sys.argv[1:]
-server = Server("stage", storage=database)
+server = Server("stage", storage=database, task_pace=Pace(lease=LEASE))
 
 
 def note(*words: object) -> None:
@@ -95,8 +94,6 @@ def main() -> None:
     """Serve until killed or told to stop."""
     if point:
         die_at(*point[0].split(":"))
-    assert server._tasks is not None
-    server._tasks._tasks._pace = Pace(lease=LEASE)
     with socket.create_server(("127.0.0.1", int(os.environ.get("STAGE_PORT", "0")))) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
         config = uvicorn.Config(server.app, http="httptools", loop="uvloop", log_level="warning")

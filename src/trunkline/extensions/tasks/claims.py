@@ -17,7 +17,7 @@ from trunkline.storage.tables import clock
 
 _c = tasks.c
 
-CANCELLED = "Cancelled by the client"
+CANCELLED = "Cancelled on request"
 
 
 def claim(

@@ -4,6 +4,8 @@ What it is for: no task is there for ever, and none is gone before its time.
 What may live here: what goes when, in batches of a bounded size. What may not: who asks for it.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import Connection, delete, null, select, update
 
@@ -11,7 +13,7 @@ from trunkline.errors import InternalError
 from trunkline.extensions.tasks.records import Task
 from trunkline.extensions.tasks.rows import COLUMNS, now, task_of
 from trunkline.extensions.tasks.states import target
-from trunkline.extensions.tasks.tables import payloads, tasks
+from trunkline.extensions.tasks.tables import attempts, payloads, tasks
 from trunkline.storage.tables import clock
 
 _c = tasks.c
@@ -46,6 +48,26 @@ def sweep(connection: Connection, scope: str, most: int, tombstone: float) -> tu
     return expired, len(found) == most
 
 
+def purge(connection: Connection, ids: Sequence[str], tombstone: float, *, whole: bool) -> int:
+    """Erase tasks that have ended before their time is over; their owners learn that they expired, and when.
+
+    Parameters:
+        ids: those that have not ended, or were erased, are left alone.
+        tombstone: seconds for which their facts stay.
+        whole: keep no facts either, also of those that were erased.
+
+    Returns how many there were.
+    """
+    ended = select(_c.id).where(_c.id.in_(ids), _c.finished.is_not(None))
+    found = list(connection.execute(ended if whole else ended.where(~_c.erased)).scalars())
+    if whole:
+        connection.execute(delete(tasks).where(_c.id.in_(found)))
+    else:
+        _erase(connection, found, tombstone)
+        connection.execute(update(tasks).where(_c.id.in_(found)).values(ends=clock()))
+    return len(found)
+
+
 def _expire(connection: Connection, ids: list[str], tombstone: float) -> list[Task]:
     """Those that have not ended: what is left of each is the error that its listeners are told."""
     statement = (
@@ -68,6 +90,8 @@ def _expire(connection: Connection, ids: list[str], tombstone: float) -> list[Ta
 def _erase(connection: Connection, ids: list[str], tombstone: float) -> None:
     connection.execute(update(tasks).where(_c.id.in_(ids)).values(message=null(), **_bare(tombstone)))
     connection.execute(delete(payloads).where(payloads.c.task.in_(ids)))
+    # Errors of attempts may quote what the task was called with.
+    connection.execute(delete(attempts).where(attempts.c.task.in_(ids)))
 
 
 def _bare(tombstone: float) -> dict[str, object]:

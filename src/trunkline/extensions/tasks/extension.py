@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from trunkline.engine.doors import CallNext, Extension, Interceptor
-from trunkline.errors import StorageUnavailable
+from trunkline.errors import ConfigError, StorageUnavailable
 from trunkline.extensions.tasks.calls import Calls
 from trunkline.extensions.tasks.carrier import Carrier
 from trunkline.extensions.tasks.listening import Listeners, Listening
@@ -37,7 +37,7 @@ class Tasks:
         scope: of which application they are; those of others in the same database stay apart.
         storage: the database that is open by the time the application starts; None for one of this process alone.
         bounds: how much the store takes in.
-        pace: how much this process runs at once.
+        pace: how much this process runs at once; looked at when the application starts.
 
         tasks = Tasks(rules.get, lambda: list(rules), "weather", lambda: stored.storage)
         engine.extend(*tasks.extensions())
@@ -57,7 +57,7 @@ class Tasks:
         self._scope = scope
         self._storage = storage
         self._bounds = bounds or Bounds()
-        self._pace = pace
+        self.pace = pace
         self._call: CallNext | None = None
         self._made: TaskStore | None = None
         self._runs: Worker | None = None
@@ -119,11 +119,15 @@ class Tasks:
         assert self._call is not None
         async with AsyncExitStack() as life:
             storage = self._storage()
+            if storage is None and self.pace is not None and not self.pace.runs:
+                raise ConfigError(
+                    "Tasks are left to other processes, and kept in memory, where those find none: name a storage"
+                )
             if storage is None:
                 storage = await life.enter_async_context(open_storage(_own_file(life), branches=[TASKS]))
                 logger.warning("tasks end with this process: give the server a storage and they outlive it")
             store = TaskStore(storage, self._scope, self._bounds)
-            worker = Worker(store, storage.name, self._call, self._rules, self._tools, self._pace)
+            worker = Worker(store, storage.name, self._call, self._rules, self._tools, self.pace)
 
             def changed(id: str) -> None:
                 worker.changed(id)

@@ -81,7 +81,8 @@ class TaskPolicy(msgspec.Struct, frozen=True):
         retry: which failures are tried again.
         ttl: seconds a task lives from its creation; None for ever.
         retention: seconds a task stays readable once it has ended, at least.
-        concurrency: how many of this tool run at a time, over all replicas; None for no bound.
+        concurrency: how many of this tool workers run at a time, over all replicas; None for no bound. A call that runs
+            already when it becomes a task (`after`) is not held back by it.
         priority: those with more are run first.
         poll: seconds a client should wait between two looks.
         wait: seconds a call of a client without the extension is kept open.

@@ -5,6 +5,7 @@ What may live here: records. What may not: how they are stored, how they look on
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -65,6 +66,7 @@ class Task(msgspec.Struct, frozen=True):
         attempt: which one it is in, from 1.
         run: which execution of its function; changes with each claim, so that an old one can write no more.
         cancelling: its client wants it cancelled.
+        began: when the attempt it is in did, or the last one.
         due: when it may run; None while it waits for answers or has ended.
         worker, until: who runs it, and when others may take it.
         lost: claimed from a worker that did not renew its lease.
@@ -90,6 +92,7 @@ class Task(msgspec.Struct, frozen=True):
     run: int = 0
     cancelling: bool = False
     finished: float | None = None
+    began: float | None = None
     due: float | None = None
     worker: str | None = None
     until: float = 0.0
@@ -101,6 +104,22 @@ class Task(msgspec.Struct, frozen=True):
     def poll(self) -> float:
         """Seconds a client should wait between two looks."""
         return self.policy.poll
+
+
+Shown = Status | Literal["waiting", "running", "retrying", "lost", "expired"]
+"""What an operator asks for. Of `working`, `waiting` is for a worker, `running` at one, `retrying` waits for the time
+of its next attempt, `lost` was run by a worker that is gone; `expired` is what only facts are left of."""
+
+
+def shown_as(task: Task, now: float) -> Shown:
+    """What an operator is told a task does, at a time by the database's clock."""
+    if task.erased:
+        return "expired"
+    if task.status != "working":
+        return task.status
+    if task.worker is not None:
+        return "running" if task.until > now else "lost"
+    return "retrying" if task.due is not None and task.due > now else "waiting"
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -126,11 +145,33 @@ class TaskFilter(msgspec.Struct, frozen=True):
     """Which tasks an operator wants to see; None is any.
 
     Parameters:
+        status: the one a client sees.
+        shown: any of these.
+        scope: of which application.
+        ended: only those that have.
         since, until: created then or later, and before.
     """
 
     status: Status | None = None
     owner: str | None = None
     tool: str | None = None
+    scope: str | None = None
+    shown: tuple[Shown, ...] = ()
+    ended: bool = False
     since: float | None = None
     until: float | None = None
+
+    def fits(self, task: Task, now: float) -> bool:
+        """Whether a task is one of these, at a time by the database's clock."""
+        exact = ((self.status, task.status), (self.owner, task.owner), (self.tool, task.tool), (self.scope, task.scope))
+        shown = shown_as(task, now)
+        return (
+            all(wanted in (None, there) for wanted, there in exact)
+            and (not self.shown or shown in self.shown or ("working" in self.shown and shown in _WORKING))
+            and (not self.ended or task.finished is not None)
+            and (self.since is None or task.created >= self.since)
+            and (self.until is None or task.created < self.until)
+        )
+
+
+_WORKING: frozenset[Shown] = frozenset({"waiting", "running", "retrying", "lost"})

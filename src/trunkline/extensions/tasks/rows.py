@@ -32,6 +32,7 @@ COLUMNS = (
     _c.worker,
     _c.run,
     _c.attempt,
+    _c.began,
     _c.cancelling,
     _c.policy,
     _c.questions,
@@ -61,6 +62,7 @@ def task_of(row: RowMapping, request: bytes = b"", replay: bytes | None = None, 
         created=row["created"],
         updated=row["updated"],
         finished=row["finished"],
+        began=row["began"],
         ends=row["ends"],
         erased=row["erased"],
         due=None if claimed else row["due"],
@@ -87,7 +89,7 @@ def claimed(scope: str, id: str, run: int) -> ColumnElement[bool]:
 
 def locked(connection: Connection, condition: ColumnElement[bool]) -> RowMapping | None:
     """The row to decide about; nobody changes it before this transaction ends."""
-    query = select(*COLUMNS, _c.asked, _c.began).where(condition).with_for_update()
+    query = select(*COLUMNS, _c.asked).where(condition).with_for_update()
     return connection.execute(query).mappings().first()
 
 
@@ -130,6 +132,9 @@ def ended(
     row = connection.execute(statement.returning(*COLUMNS)).mappings().first()
     if row is None:
         return None
-    outcome = update(payloads).where(payloads.c.task == row["id"]).values(outcome=payload or None, replay=null())
-    connection.execute(outcome)
+    left: dict[str, object] = {"outcome": payload or None}
+    if status == "completed":
+        # Of others a new task may be made, which goes on behind the steps that are recorded (`repeating`).
+        left["replay"] = null()
+    connection.execute(update(payloads).where(payloads.c.task == row["id"]).values(left))
     return task_of(row)

@@ -22,6 +22,7 @@ from trunkline.errors import InvalidRequest, StorageUnavailable
 from trunkline.extensions.tasks.policy import TaskPolicy, delay_after
 from trunkline.extensions.tasks.records import Task
 from trunkline.extensions.tasks.store import TaskStore
+from trunkline.protocol import json
 from trunkline.protocol.messages import NO_META, Message, decode_params
 from trunkline.protocol.revisions import REVISIONS
 
@@ -107,6 +108,12 @@ def rebuilt(task: Task, running: "Running") -> Context:
     running.part = made.part
     context._trace = made.trace
     return context
+
+
+def arguments_of(request: bytes) -> object:
+    """What a stored call was called with, for people; nothing where it came without arguments."""
+    params = json.plain(_decode_origin(request).params)
+    return params.get("arguments") if isinstance(params, Mapping) else None
 
 
 def replayed(task: Task) -> Replay:

@@ -11,6 +11,7 @@ from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.engine.rounds import InputRequired, begin
 from trunkline.errors import InternalError, Interrupted, ProtocolError
+from trunkline.extensions.tasks.claims import CANCELLED
 from trunkline.extensions.tasks.policy import delay_after
 from trunkline.extensions.tasks.records import Task
 from trunkline.extensions.tasks.running import Running, encode_replay, patiently
@@ -56,7 +57,7 @@ async def lost(store: TaskStore, task: Task, safe: bool) -> None:
 async def _stopped(store: TaskStore, running: Running, context: Context, safe: bool) -> None:
     id, run, retention = _id(running), running.run, running.policy.retention
     if running.reason == "cancel":
-        await patiently(lambda: store.finish(id, run, "cancelled", b"", "Cancelled by the client", retention))
+        await patiently(lambda: store.finish(id, run, "cancelled", b"", CANCELLED, retention))
     elif running.reason == "drain":
         if safe or (running.recorded and not running.open):
             # What stands outside of a step may run again; what stands in one either has its result or has not begun.

@@ -27,7 +27,8 @@ from trunkline.storage.tables import clock, insert
 
 _c = tasks.c
 
-_TOPIC = "tasks"
+TOPIC = "tasks"
+"""What replicas tell each other of: the scope and the id of each task that changed."""
 
 
 _LOAD = select(*COLUMNS).where(_c.id == bindparam("id"), _c.scope == bindparam("scope"))
@@ -364,9 +365,8 @@ class TaskStore:
 
     async def list(self, filter: TaskFilter, after: str | None, most: int) -> list[Task]:
         """Tasks for an operator, the newest first; `after` is the id of the last one seen."""
-        return await self._database.read(
-            lambda connection: listing.listed(connection, self._scope, filter, after, most)
-        )
+        mine = msgspec.structs.replace(filter, scope=self._scope)
+        return await self._database.read(lambda connection: listing.listed(connection, mine, after, most))
 
     async def attempts(self, id: str) -> "Sequence[Attempt]":
         """The attempts of a task, the first one first; none of a task that is not known."""
@@ -383,11 +383,13 @@ class TaskStore:
             if scope == self._scope:
                 listener(id)
 
-        leave = self._storage.replicas.receive(_TOPIC, heard)
+        leave = self._storage.replicas.receive(TOPIC, heard)
+        trust = self._storage.replicas.on_gap(lambda: listener(""))
         self._listeners.append(listener)
 
         def end() -> None:
             self._listeners.remove(listener)
+            trust()
             leave()
 
         return end
@@ -397,7 +399,7 @@ class TaskStore:
     def _tell(self, id: str) -> None:
         for listener in list(self._listeners):
             listener(id)
-        self._storage.replicas.broadcast(_TOPIC, f"{self._scope}\n{id}".encode())
+        self._storage.replicas.broadcast(TOPIC, f"{self._scope}\n{id}".encode())
 
     def _told(self, task: Task | None) -> Task | None:
         if task is not None:

@@ -7,13 +7,16 @@ the next task is chosen (the store).
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import msgspec
 
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Result
-from trunkline.errors import StorageUnavailable
+from trunkline.engine.patterns import matches
+from trunkline.engine.rounds import InputRequired
+from trunkline.errors import ConfigError, StorageUnavailable
 from trunkline.extensions.tasks.policy import LOST, TaskPolicy
 from trunkline.extensions.tasks.records import NewTask, Task
 from trunkline.extensions.tasks.running import Running, rebuilt
@@ -36,15 +39,30 @@ _GRACE = 1.0
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How much one worker does at once.
+    """How much one process does of the tasks that wait.
 
     Parameters:
-        runs: tasks it runs at a time.
+        runs: tasks it runs at a time; 0 where other processes run them (`trunkline worker`). A call that becomes a task
+            while it runs goes on where it runs, whatever this says.
         lease: seconds after which others may take what it has, unless it renews that.
+        tools: names of those it runs, or patterns as in `report_*`; None for all it has.
+
+    Raises `ConfigError` for what is no number of them, or no time.
+
+        Server("weather", storage="postgresql://...", task_pace=Pace(runs=0))
     """
 
     runs: int = 100
     lease: float = 30.0
+    tools: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.runs < 0 or not self.lease > 0:
+            raise ConfigError("Pace needs runs of at least 0, and a lease of more than 0 seconds")
+
+    def takes(self, tool: str) -> bool:
+        """Whether tasks of a tool are run here at all."""
+        return self.runs > 0 and (self.tools is None or any(matches(pattern, tool) for pattern in self.tools))
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -102,11 +120,9 @@ class Worker:
     def start(self) -> None:
         """Begin to look for work."""
         self._draining = False
-        loops = (
-            self._claim_due(),
-            _every(self._pace.lease / 3, self._renew),
-            _every(_EXPIRY, self._expire),
-        )
+        loops = [_every(self._pace.lease / 3, self._renew), _every(_EXPIRY, self._expire)]
+        if self._pace.runs:
+            loops.append(self._claim_due())
         self._loops = [asyncio.create_task(loop, name="trunkline-tasks") for loop in loops]
 
     async def drain(self, seconds: float) -> None:
@@ -151,7 +167,8 @@ class Worker:
 
     async def create(self, new: NewTask) -> tuple[Task, bool]:
         """Store a task, and run it here at once where there is room; else any worker does, when its turn comes."""
-        mine = not self._draining and len(self._runs) < self._pace.runs and new.policy.concurrency is None
+        room = not self._draining and len(self._runs) < self._pace.runs
+        mine = room and self._pace.takes(new.tool) and new.policy.concurrency is None
         task, fresh = await self._store.create(new, worker=self._name if mine else None, lease=self._pace.lease)
         if fresh and mine:
             self._begin(msgspec.structs.replace(task, request=new.request, replay=new.replay))
@@ -197,11 +214,12 @@ class Worker:
                 due = await self._store.next_due()
                 room = self._pace.runs - len(self._runs)
                 if due is not None and due <= 0 and room > 0:
-                    claimed = await self._store.claim(self._name, self._pace.lease, room, self._tools())
+                    tools = [tool for tool in self._tools() if self._pace.takes(tool)]
+                    claimed = await self._store.claim(self._name, self._pace.lease, room, tools)
                     for task in claimed:
                         self._begin(task)
                     pause = 0.0 if claimed else _BUSY
-                elif due is not None:
+                elif due is not None and room > 0:
                     pause = min(_IDLE, max(due, 0.01))
             except StorageUnavailable:
                 pause = 1.0
@@ -242,8 +260,10 @@ class Worker:
 
     async def _attend(self, running: Running, context: Context, work: "asyncio.Future[Result]") -> None:
         assert running.id is not None
+        began = time.monotonic()
         try:
             await asyncio.wait({work})
+            _log(running, context, work, time.monotonic() - began)
             await self._settle(running, context, work)
         finally:
             work.cancel()
@@ -283,6 +303,31 @@ class Worker:
 
     async def _expire(self) -> None:
         await self._store.expire()
+
+
+def _log(running: Running, context: Context, work: "asyncio.Future[Result]", seconds: float) -> None:
+    """One line for each run; neither what it was called with nor what it gave."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "request": context.trace,
+        "task": running.id,
+        "subject": str(context.params.name)[:200],
+        "attempt": running.attempt,
+        "outcome": _outcome(running, work),
+        "ms": round(seconds * 1000, 1),
+        "principal": context.principal.subject,
+    }
+    logger.info("run", extra=fields)
+
+
+def _outcome(running: Running, work: "asyncio.Future[Result]") -> str:
+    if work.cancelled():
+        return running.reason or "cancelled"
+    error = work.exception()
+    if error is not None:
+        return "input_required" if isinstance(error, InputRequired) else type(error).__name__
+    return "tool_error" if work.result().get("isError") else "ok"
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
