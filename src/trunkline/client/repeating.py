@@ -89,14 +89,16 @@ class Repeating:
         fate = fate_of(error, self._repeatable)
         if fate is None or self._number == self._tries:
             return None
-        pause = random.uniform(*_PAUSES[fate]) * 2.0 ** min(self._number, 10)  # noqa: S311
+        least, most = _PAUSES[fate]
+        pause = min(random.uniform(least, most) * 2.0 ** min(self._number, 10), _LONGEST)  # noqa: S311
         # Who asks for a while gets it; those who were asked together still do not come back together.
-        wait = (asked_wait(error) or 0.0) + min(pause, _LONGEST)
-        gone = time.monotonic() - self._began
-        if gone + wait > min(self._within, _SPANS[fate]):
+        asked = asked_wait(error) or 0.0
+        room = min(self.left, self._began + _SPANS[fate] - time.monotonic()) - asked
+        if room < least:
             return None
         self._number += 1
-        return wait
+        # The last attempt is as late as it may be.
+        return asked + min(pause, room)
 
 
 def fate_of(error: Exception, repeatable: bool) -> Fate | None:
