@@ -1,4 +1,4 @@
-"""A remote server that is away for a moment, or for good: who waits for it, who is told at once, and what runs twice."""
+"""A remote server that is away for a moment, or for good: who waits for it, who is told, and what runs twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
