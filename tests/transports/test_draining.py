@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import re
 import signal
-import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from tests.transports.connections import heard, hurried, reached, spoken
 from tests.transports.fixture import call
 from tests.transports.web import Events, Web
 
@@ -187,41 +186,13 @@ async def test_a_connection_whose_client_does_not_read_does_not_keep_it_from_end
         writer.close()
 
 
-def spoken(body: bytes) -> bytes:
-    """A request as it goes over the wire."""
-    head = {
-        **MODERN,
-        "Host": "localhost",
-        "Content-Type": "application/json",
-        "Accept": "application/json, text/event-stream",
-    }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
-    return f"POST /mcp HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def reached(port: int) -> socket.socket:
-    """A connection of a balancer, made by the system if not by the server."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
-
-
-def heard(connection: socket.socket) -> bytes:
-    """What came back until a whole answer did, or the connection ended; "" where it broke."""
-    received = b""
-    with contextlib.suppress(OSError):
-        while b"jsonrpc" not in received and (chunk := connection.recv(65536)):
-            received += chunk
-    return received
-
-
 async def test_no_request_is_lost_that_arrives_while_a_starved_server_closes_its_address() -> None:
     """Balancers without health checks send requests until they cannot connect; and do not repeat a POST they sent.
 
     The process gets no time while requests arrive on a connection it keeps, on one that is new, and on some it has not
     even taken; its drain delay is over when it goes on.
     """
-    quick = spoken(call(1, "wait", {"seconds": 0}, modern=True))
+    quick = spoken(call(1, "wait", {"seconds": 0}, modern=True), MODERN)
     async with program(1, 20) as server:
         kept, fresh = reached(server.port), reached(server.port)
         kept.sendall(quick)
@@ -240,34 +211,16 @@ async def test_no_request_is_lost_that_arrives_while_a_starved_server_closes_its
         answers = [await asyncio.to_thread(heard, connection) for connection in (kept, fresh, *late)]
         for connection in (kept, fresh, *late):
             connection.close()
-        assert ["waited 0 s" in answer.decode() for answer in answers] == [True] * 7
+        assert [b"waited 0 s" in answer for answer in answers] == [True] * 7
         assert all(b"connection: close" in answer.lower() for answer in answers)
         assert "Traceback" not in await server.ended()
-
-
-def hurried(port: int, over: float) -> list[str]:
-    """Call on one new connection after the other until there are none to be had; what became of each."""
-    quick, seen = spoken(call(1, "wait", {"seconds": 0}, modern=True)), []
-    while time.monotonic() < over:
-        try:
-            connection = reached(port)
-        except ConnectionRefusedError:
-            break
-        try:
-            connection.sendall(quick)
-            seen.append("answered" if b"waited 0 s" in heard(connection) else "lost")
-        except OSError:
-            seen.append("lost")
-        finally:
-            connection.close()
-    return seen
 
 
 async def test_every_connection_that_could_be_made_gets_its_answer() -> None:
     async with program(1, 20) as server:
         await server.ready()
-        over = time.monotonic() + 30
-        callers = [asyncio.create_task(asyncio.to_thread(hurried, server.port, over)) for _ in range(4)]
+        quick = spoken(call(1, "wait", {"seconds": 0}, modern=True), MODERN)
+        callers = [asyncio.create_task(asyncio.to_thread(hurried, server.port, quick)) for _ in range(4)]
         server.tell()
         seen = [what for caller in callers for what in await caller]
         assert seen.count("answered") > 10
