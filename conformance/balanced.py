@@ -11,8 +11,9 @@ from pathlib import Path
 
 from conformance import subjects
 from tests.storage.postgres import Server
+from trunkline.extensions.tasks.versions import TASKS
 from trunkline.storage import keyfile
-from trunkline.storage.schema import upgrade
+from trunkline.storage.schema import BRANCHES, upgrade
 
 REPLICAS = 3
 
@@ -37,7 +38,7 @@ def _database() -> Iterator[str]:
     server = Server()
     try:
         server.start()
-        upgrade(server.url())
+        upgrade(server.url(), [*BRANCHES, TASKS])
         yield server.url()
     finally:
         server.destroy()

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from conformance import features, questions
+from conformance import features, questions, tasks
 from trunkline import Server
 from trunkline.transports.sealing import FollowedKeys
 
@@ -16,4 +16,5 @@ if ring is not None:
     ring.follow_with(server.application)
 features.add_to(server)
 questions.add_to(server)
+tasks.add_to(server)
 app = server.app

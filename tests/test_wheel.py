@@ -55,7 +55,10 @@ def test_a_server_in_ten_lines_is_called_through_the_command(installed: Path) ->
 def test_the_tables_of_a_database_are_made_from_the_wheel_alone(installed: Path) -> None:
     command = installed / "venv" / "bin" / "trunkline"
 
-    assert run(command, "db", "upgrade", "sqlite:///state.db", cwd=installed) == "sqlite:///state.db: ran core_0001\n"
+    assert (
+        run(command, "db", "upgrade", "sqlite:///state.db", cwd=installed)
+        == "sqlite:///state.db: ran core_0001, tasks_0001\n"
+    )
 
 
 def test_the_wheel_holds_types_licence_and_nothing_else(installed: Path) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         UpstreamUnavailable,
     )
+    from trunkline.extensions.tasks.policy import Retry, TaskPolicy
     from trunkline.extensions.tasks.polling import TaskState
     from trunkline.server.completion import Completed
     from trunkline.server.content import (
@@ -91,12 +92,14 @@ _HOMES = {
     "RequestTimeout": "trunkline.errors",
     "ResourceLink": "trunkline.server.content",
     "ResourceNotFound": "trunkline.errors",
+    "Retry": "trunkline.extensions.tasks.policy",
     "SampleRequest": "trunkline.client.inputs",
     "Server": "trunkline.server.server",
     "StaticTokens": "trunkline.auth.static",
     "TaskCancelled": "trunkline.errors",
     "TaskExpired": "trunkline.errors",
     "TaskHandle": "trunkline.client.tasks",
+    "TaskPolicy": "trunkline.extensions.tasks.policy",
     "TaskState": "trunkline.extensions.tasks.polling",
     "Text": "trunkline.server.content",
     "ToolError": "trunkline.errors",
@@ -147,12 +150,14 @@ __all__ = [
     "RequestTimeout",
     "ResourceLink",
     "ResourceNotFound",
+    "Retry",
     "SampleRequest",
     "Server",
     "StaticTokens",
     "TaskCancelled",
     "TaskExpired",
     "TaskHandle",
+    "TaskPolicy",
     "TaskState",
     "Text",
     "ToolError",

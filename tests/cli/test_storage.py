@@ -25,10 +25,10 @@ def test_status_says_what_to_run(capsys: pytest.CaptureFixture[str]) -> None:
     Path("state.db").touch()
 
     assert main(["db", "status", url]) == 1
-    assert f"core has no tables yet\nrun: trunkline db upgrade {url}" in capsys.readouterr().out
+    assert f"{url}: tasks has no tables yet\nrun: trunkline db upgrade {url}" in capsys.readouterr().out
     assert main(["db", "upgrade", url]) == 0
     assert main(["db", "upgrade", url]) == 0
-    assert capsys.readouterr().out == f"{url}: ran core_0001\n{url}: up to date\n"
+    assert capsys.readouterr().out == f"{url}: ran core_0001, tasks_0001\n{url}: up to date\n"
     assert main(["db", "status", url]) == 0
 
 
@@ -83,6 +83,6 @@ def test_status_tells_of_newer_tables(capsys: pytest.CaptureFixture[str]) -> Non
     for since, able in ((1, "can"), (9, "cannot")):
         with engine.begin() as connection:
             connection.exec_driver_sql(f"UPDATE trunkline_schema SET number = 9, compatible_since = {since}")
-        assert main(["db", "status", url]) == 0
-        assert f"is at 9, newer than 1; this version of trunkline {able} work with it" in capsys.readouterr().out
+        assert main(["db", "status", url]) == 1
+        assert f"core is at 9, newer than 1; this version of trunkline {able} work with it" in capsys.readouterr().out
     engine.dispose()

@@ -1,6 +1,7 @@
 """The trunkline server of these tests: everything a client can meet, as any author would write it.
 
-`python -m tests.interop.workshop` speaks stdio; with `--http` it binds a free port and prints its URL.
+`python -m tests.interop.workshop` speaks stdio; with `--http` it binds a free port and prints its URL. With `--tasks`
+what asks and what answers in structure are durable tasks, which no client notices that knows nothing of them.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 SIZE = {"type": "object", "properties": {"size": {"type": "integer", "minimum": 1}}, "required": ["size"]}
 SURE = {"type": "object", "properties": {"sure": {"type": "boolean"}}, "required": ["sure"]}
 
+DURABLE = "--tasks" in sys.argv
+
 server = Server("workshop", version="1.2.3", title="The workshop", instructions="Ask before you cut.")
 waits: dict[str, str] = {}
 draws: dict[str, int] = {}
@@ -37,13 +40,13 @@ def echo(text: str) -> str:
     return text
 
 
-@server.tool
+@server.tool(task=DURABLE)
 def add(a: int, b: int) -> Sum:
     """Add two integers."""
     return Sum(sum=a + b)
 
 
-@server.tool
+@server.tool(task=DURABLE)
 def fail() -> str:
     """Fail in a way a model should see."""
     raise ToolError("The saw is blunt")
@@ -55,7 +58,7 @@ def picture() -> list[str | Image]:
     return ["a pixel", Image(PIXEL, "image/png")]
 
 
-@server.tool
+@server.tool(task=DURABLE)
 def where(region: Annotated[str, Header("Region")]) -> str:
     """Take an argument which the client mirrors into a header."""
     return f"in {region}"
@@ -79,21 +82,21 @@ async def chat(context: Context) -> str:
     return "logged"
 
 
-@server.tool
+@server.tool(task=DURABLE)
 async def greet(context: Context) -> str:
     """Ask for a name."""
     answer = await context.elicit("What is your name?", NAME)
     return f"Hello, {answer.content['name']}!"
 
 
-@server.tool
+@server.tool(task=DURABLE)
 async def confirm(context: Context) -> str:
     """Ask something that is declined."""
     answer = await context.elicit("Are you sure?", SURE)
     return f"Answer: {answer.action}"
 
 
-@server.tool
+@server.tool(task=DURABLE)
 async def order(key: str, context: Context) -> str:
     """Ask twice, with work between the questions that is done once."""
 
@@ -106,7 +109,7 @@ async def order(key: str, context: Context) -> str:
     return f"Size {size.content['size']} to {city.content['city']}, drawn {draws[key]} time"
 
 
-@server.tool
+@server.tool(task=DURABLE)
 async def think(about: str, context: Context) -> str:
     """Ask the client's model."""
     reply = await context.sample(f"Think about {about}", max_tokens=50)
@@ -116,7 +119,7 @@ async def think(about: str, context: Context) -> str:
     return f"{reply['model']}: {block['text']}"
 
 
-@server.tool
+@server.tool(task=DURABLE)
 async def shelves(context: Context) -> str:
     """Ask for the client's roots."""
     return ", ".join(f"{root['name']}={root['uri']}" for root in await context.roots())

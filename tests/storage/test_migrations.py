@@ -85,7 +85,7 @@ async def test_outdated_tables_on_a_server_are_left_to_their_operator(
     fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema.upgrade(fresh)
-    monkeypatch.setattr("trunkline.storage.storage.ensure", lambda url: schema.ensure(url, [newer(tmp_path, 1)]))
+    monkeypatch.setattr("trunkline.storage.storage.ensure", lambda url, _: schema.ensure(url, [newer(tmp_path, 1)]))
 
     with pytest.raises(ConfigError, match=r"older tables than .* needs; run: trunkline db upgrade postgresql://"):
         async with open_storage(fresh):

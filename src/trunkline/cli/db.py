@@ -2,20 +2,23 @@
 
 import argparse
 
+from trunkline.extensions.tasks.versions import TASKS
 from trunkline.storage import schema
 from trunkline.storage.location import locate
 from trunkline.storage.versions import Branch, Version
+
+BRANCHES = (*schema.BRANCHES, TASKS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Bring the tables up to date, or say what they are."""
     name = locate(arguments.url).name
     if arguments.what == "upgrade":
-        ran = schema.upgrade(arguments.url)
+        ran = schema.upgrade(arguments.url, BRANCHES)
         print(f"{name}: ran {', '.join(ran)}" if ran else f"{name}: up to date")
         return 0
     behind = False
-    for branch, version in schema.status(arguments.url):
+    for branch, version in schema.status(arguments.url, BRANCHES):
         behind = behind or version is None or version.number < branch.number
         print(f"{name}: {branch.name} {_state(branch, version)}")
     if behind:

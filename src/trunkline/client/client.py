@@ -25,7 +25,8 @@ from trunkline.client.results import CallResult, Completion, Prompt, PromptResul
 from trunkline.client.targets import TargetLike, resolve
 from trunkline.client.tasks import TaskHandle, Tasks
 from trunkline.errors import InvalidAnswer, RemoteError, ToolError, TransportError
-from trunkline.extensions.tasks.polling import KEY, honours_keys
+from trunkline.extensions.tasks.names import KEY
+from trunkline.extensions.tasks.polling import honours_keys
 from trunkline.protocol.messages import LOG_LEVEL_KEY
 from trunkline.protocol.revisions import LOG_LEVELS, Era
 

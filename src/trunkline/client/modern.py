@@ -20,7 +20,8 @@ from trunkline.errors import (
     TransportError,
     UnsupportedVersion,
 )
-from trunkline.extensions.tasks import polling
+from trunkline.extensions.tasks.names import IDENTIFIER, METHOD_NAMES
+from trunkline.extensions.tasks.polling import DECLARED_WITH
 from trunkline.protocol.headers import HeaderParam, encode_value, mirror_params
 from trunkline.protocol.messages import CAPABILITIES_KEY, CLIENT_INFO_KEY, SERVER_INFO_KEY, VERSION_KEY
 from trunkline.protocol.revisions import LATEST_MODERN, MODERN, NAME_PARAMS, Era, common
@@ -28,7 +29,7 @@ from trunkline.protocol.schema import header_params
 
 _log = logging.getLogger("trunkline.client")
 _ACKNOWLEDGE_SECONDS = 30
-_NAMED = {**NAME_PARAMS, **polling.NAMES}
+_NAMED = {**NAME_PARAMS, **METHOD_NAMES}
 _MAX_PAGES = 1000
 
 
@@ -53,7 +54,7 @@ class ModernPeer(BasePeer):
         super().__init__(channel, greeting, name, on_request=on_request, on_event=on_event)
         self.revision = revision
         self.cancels_by_message = channel.duplex
-        with_tasks = polling.DECLARED_WITH if greeting.tasks else ()
+        with_tasks = DECLARED_WITH if greeting.tasks else ()
         self._declared = dict.fromkeys(with_tasks, _with_tasks(greeting.capabilities))
         self._header_params: dict[str, tuple[HeaderParam, ...]] = {}
         self._refused: set[str] = set()
@@ -213,7 +214,7 @@ class ModernPeer(BasePeer):
 def _with_tasks(capabilities: Mapping[str, object]) -> dict[str, object]:
     """What is declared with the requests that the tasks extension concerns (tasks, Capability rules)."""
     given = capabilities.get("extensions")
-    return {**capabilities, "extensions": {**(given if isinstance(given, Mapping) else {}), polling.EXTENSION: {}}}
+    return {**capabilities, "extensions": {**(given if isinstance(given, Mapping) else {}), IDENTIFIER: {}}}
 
 
 def offered(error: RemoteError) -> list[str]:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET
 
 from trunkline.engine import rounds
-from trunkline.engine.doors import Exchange, InputRequest
+from trunkline.engine.doors import Exchange, InputRequest, Run
 from trunkline.engine.principal import Principal
 from trunkline.engine.rounds import Replay
 from trunkline.errors import InvalidParams, MissingCapability, ToolError
@@ -60,6 +60,7 @@ class Context:
         method, params: what is asked.
         deadline: monotonic seconds when the call is stopped, or None.
         asked: whether the client was asked anything while the call was open.
+        run: the durable run this is the context of; None for an ordinary call.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Context:
         "replay",
         "request_id",
         "revision",
+        "run",
     )
 
     def __init__(
@@ -102,6 +104,7 @@ class Context:
         self.log_level = log_level
         self.deadline: float | None = None
         self.replay: Replay | None = None
+        self.run: Run | None = None
         self._trace: str | None = None
         self._asked = 0
         self.asked = False
@@ -118,6 +121,11 @@ class Context:
             match = _TRACEPARENT.fullmatch(parent) if isinstance(parent, str) else None
             self._trace = match[1] if match else os.urandom(16).hex()
         return self._trace
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of a durable task this is, from 1; always 1 in an ordinary call."""
+        return 1 if self.run is None else self.run.attempt
 
     def instead(self, params: Params, method: str | None = None) -> "Context":
         """The same caller's request for something else, which this one stands for.
@@ -253,7 +261,7 @@ class Context:
         return [root for root in listed if isinstance(root, dict)] if isinstance(listed, list) else []
 
     async def step(self, name: str, function: Callable[..., T | Awaitable[T]]) -> T:
-        """Run something whose result must not be computed again when the call re-runs.
+        """Run something whose result must not be computed again when the call re-runs, also after a crash in a task.
 
         Parameters:
             name: unique in this function.
@@ -264,10 +272,14 @@ class Context:
         replay = self._record()
         if name in replay.steps:
             return cast("T", replay.steps[name])
+        if self.run is not None:
+            self.run.stepping(name)
         takes_key = bool(inspect.signature(function).parameters)
         outcome = function(self.idempotency_key(name)) if takes_key else function()
         result = await outcome if inspect.isawaitable(outcome) else outcome
         replay.steps[name] = result
+        if self.run is not None:
+            await self.run.record(name, replay)
         return cast("T", result)
 
     def idempotency_key(self, name: str) -> str:

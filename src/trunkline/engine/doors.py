@@ -16,6 +16,7 @@ from trunkline.protocol.messages import Id
 
 if TYPE_CHECKING:
     from trunkline.engine.context import Context
+    from trunkline.engine.rounds import Replay
 
 Result = dict[str, object]
 """A JSON-RPC result; parts that are already encoded are `msgspec.Raw`."""
@@ -304,6 +305,38 @@ class Observer(Protocol):
         """`outcome` is `ok`, `tool_error`, `input_required` or the stable name of an error."""
 
 
+class Run(Protocol):
+    """A function that runs for longer than a request, and again when its process is lost: what its `Context` tells."""
+
+    attempt: int
+    """Which attempt it is, from 1."""
+
+    def stepping(self, name: str) -> None:
+        """A step begins, whose result is not recorded yet."""
+
+    async def record(self, name: str, replay: "Replay") -> None:
+        """Keep the result of a step before the function goes on."""
+
+    def retries(self, error: Exception) -> bool:
+        """Whether this error, which the function raised, is answered with another attempt."""
+
+
+class Ear(Protocol):
+    """What an extension tells on one open `subscriptions/listen`."""
+
+    honoured: Mapping[str, object]
+    """Its part of the acknowledged filter."""
+
+    def open(self, offer: Callable[[str], None]) -> None:
+        """From now on call `offer` with the name of what there is news of; once or more often is the same."""
+
+    async def tell(self, name: str) -> tuple[str, dict[str, object]] | None:
+        """Method and parameters of the notification about it as it is now; None where there is nothing to tell."""
+
+    def close(self) -> None:
+        """The stream has ended."""
+
+
 class Extension(msgspec.Struct, frozen=True):
     """An extension of the protocol, declared as data.
 
@@ -313,10 +346,13 @@ class Extension(msgspec.Struct, frozen=True):
         methods: method -> handler.
         names: method -> the parameter `Mcp-Name` mirrors for it.
         listen_keys: keys it adds to the filter of `subscriptions/listen`.
+        listen: called for a filter with one of these keys, given the whole filter.
         interceptor: joins the chain around every request.
+        attach: given what the interceptor calls next, each time the chain is composed: for what runs without a request.
         routes: HTTP routes beside the endpoint (Starlette routes).
         migrations: name of its migration branch.
-        start, drain, stop: its life with the application.
+        start, stop: its life with the application.
+        drain: finish, in so many seconds, what it does beside the requests; calls in flight finish meanwhile.
     """
 
     identifier: str
@@ -324,9 +360,11 @@ class Extension(msgspec.Struct, frozen=True):
     methods: Mapping[str, Callable[["Context"], Awaitable[Result]]] = {}
     names: Mapping[str, str] = {}
     listen_keys: tuple[str, ...] = ()
+    listen: Callable[["Context", Mapping[str, object]], Awaitable[Ear]] | None = None
     interceptor: Interceptor | None = None
+    attach: Callable[[CallNext], None] | None = None
     routes: tuple[object, ...] = ()
     migrations: str | None = None
     start: Callable[[], Awaitable[None]] | None = None
-    drain: Callable[[], Awaitable[None]] | None = None
+    drain: Callable[[float], Awaitable[None]] | None = None
     stop: Callable[[], Awaitable[None]] | None = None

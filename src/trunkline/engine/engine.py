@@ -35,6 +35,9 @@ class Engine:
         keys: seals input rounds and sessions; by default a random ring for this process.
         observer: told of every finished call.
         round_life: seconds a person may take to answer an input round.
+
+    Attributes:
+        names: methods of extensions -> the parameter that `Mcp-Name` mirrors.
     """
 
     def __init__(
@@ -52,8 +55,8 @@ class Engine:
         self.keys: KeyRing = keys or Keys()
         self.round_life = round_life
         self.observer = observer
-        self._handlers = self._method_table()
-        self._chain = self._compose(interceptors)
+        self._interceptors = tuple(interceptors)
+        self._arrange()
         self._stamp = {SERVER_INFO_KEY: provider.info()}
 
     def handle(self, context: Context) -> Coroutine[object, object, Result]:
@@ -61,6 +64,11 @@ class Engine:
         if self.observer is not None:
             return self._observed(context, self.observer)
         return self._answer(context)
+
+    def extend(self, *extensions: Extension) -> None:
+        """Add extensions; before the application starts, which starts them as well."""
+        self.extensions += extensions
+        self._arrange()
 
     def serves(self, method: str) -> bool:
         """Whether any handler answers this method."""
@@ -143,10 +151,19 @@ class Engine:
         replay.expires = time.time() + self.round_life
         return rounds.required(self.keys, context.principal, context.method, context.params, replay, signal.requests)
 
-    def _compose(self, interceptors: Sequence[Interceptor]) -> CallNext:
+    def _arrange(self) -> None:
+        self._handlers = self._method_table()
+        self.names = {method: param for extension in self.extensions for method, param in extension.names.items()}
+        self._chain = self._compose()
+
+    def _compose(self) -> CallNext:
         chain: CallNext = self._dispatch
-        theirs = [extension.interceptor for extension in self.extensions if extension.interceptor is not None]
-        for interceptor in reversed([*interceptors, *theirs]):
+        for extension in reversed(self.extensions):
+            if extension.attach is not None:
+                extension.attach(chain)
+            if extension.interceptor is not None:
+                chain = partial(extension.interceptor, call_next=chain)
+        for interceptor in reversed(self._interceptors):
             chain = partial(interceptor, call_next=chain)
         return chain
 

@@ -114,10 +114,16 @@ def decode_params(message: Message) -> Params:
     return params
 
 
-def admit(message: Message, params: Params, headers: Mapping[bytes, bytes] | None) -> None:
-    """The modern era's ladder: version, `_meta`, mirrored headers. `headers` is None where there is no header layer.
+def admit(
+    message: Message, params: Params, headers: Mapping[bytes, bytes] | None, names: Mapping[str, str] = {}
+) -> None:
+    """The modern era's ladder: version, `_meta`, mirrored headers.
 
     Order and codes: Streamable HTTP, Server Validation; basic/index, Per-request protocol fields.
+
+    Parameters:
+        headers: None where there is no header layer.
+        names: further methods that carry `Mcp-Name`, and the parameter it mirrors: those of extensions.
     """
     method = message.method
     meta = params.meta if params.meta is not UNSET else NO_META
@@ -141,6 +147,17 @@ def admit(message: Message, params: Params, headers: Mapping[bytes, bytes] | Non
         if name is UNSET:
             raise InvalidParams(f"Invalid params: {method} needs {mirrored!r}")
         check_mirror(headers, b"mcp-name", "Mcp-Name", name)
+    elif method in names:
+        check_mirror(headers, b"mcp-name", "Mcp-Name", text_param(params, method, names[method]))
+
+
+def text_param(params: Params, method: str, name: str) -> str:
+    """A parameter that is text. Raises `InvalidParams` where it is missing or none."""
+    whole = json.plain(params.raw)
+    value = whole.get(name) if isinstance(whole, dict) else None
+    if not isinstance(value, str):
+        raise InvalidParams(f"Invalid params: {method} needs {name!r}, a string")
+    return value
 
 
 def is_modern(headers: Mapping[bytes, bytes], message: Message) -> bool:

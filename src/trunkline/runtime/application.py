@@ -127,10 +127,8 @@ class Application:
             try:
                 async with life:  # ends what `start` began, the last first
                     try:
-                        for extension in self.engine.extensions:
-                            if extension.drain is not None:
-                                await extension.drain()
-                        await self.inflight.drain(drain)
+                        drains = [one.drain for one in self.engine.extensions if one.drain is not None]
+                        await asyncio.gather(self.inflight.drain(drain), *(each(drain) for each in drains))
                     finally:
                         await self.inflight.stop()
             finally:

@@ -7,10 +7,11 @@ What may not: how a notification is written to a client.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
-from trunkline.engine.doors import Bus, Change
+from trunkline.engine.doors import Bus, Change, Ear
 from trunkline.errors import InvalidParams
 
 METHOD_OF: dict[str, str] = {
@@ -62,6 +63,13 @@ def parse_filter(value: object, capabilities: Mapping[str, object]) -> Filter:
     return Filter(frozenset(kinds), frozenset(uris))
 
 
+class News(NamedTuple):
+    """Something an extension has to tell about `name`; what it is is asked when it is sent."""
+
+    ear: Ear
+    name: str
+
+
 class Subscription:
     """One open listener. Changes that were not taken yet are kept once each, so the queue is bounded by the filter."""
 
@@ -71,11 +79,11 @@ class Subscription:
         self.filter = filter
         self.owner = owner
         self._hub = hub
-        self._pending: dict[Change, None] = {}
+        self._pending: dict[Change | News, None] = {}
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
-    async def next(self) -> list[Change]:
+    async def next(self) -> list[Change | News]:
         """Wait for changes; an empty list means that the subscription was closed."""
         if not self._pending and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -97,6 +105,11 @@ class Subscription:
         if change.owner is None or change.owner == self.owner:
             self._pending[change] = None
             self._wake()
+
+    def offer_news(self, ear: Ear, name: str) -> None:
+        """Note news of an extension."""
+        self._pending[News(ear, name)] = None
+        self._wake()
 
     def offer_everything(self) -> None:
         """Whatever it listens to may have changed unseen."""

@@ -6,7 +6,7 @@ What may not: the server's own options, how requests are answered.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from trunkline.engine.doors import Change
 from trunkline.errors import ConfigError
@@ -18,6 +18,9 @@ from trunkline.server.prompts import Prompt, PromptOptions
 from trunkline.server.provider import FunctionProvider
 from trunkline.server.resources import Resource, ResourceOptions
 from trunkline.server.tools import Tool, ToolOptions
+
+if TYPE_CHECKING:
+    from trunkline.extensions.tasks.policy import TaskPolicy
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -51,6 +54,7 @@ class Registry:
         meta: Mapping[str, object] | None = None,
         inline: bool = False,
         timeout: float | None = None,
+        task: "TaskPolicy | bool | None" = None,
     ) -> Callable[[F], F]: ...
 
     def tool(self, function: F | None = None, /, **options: object) -> F | Callable[[F], F]:
@@ -67,6 +71,8 @@ class Registry:
             meta: the tool's `_meta`.
             inline: run a synchronous function on the event loop; only for one that never waits.
             timeout: seconds one call may run.
+            task: True, or a `TaskPolicy`: calls become durable tasks of clients that know them, and run to their end
+                for all others. The first such tool is registered before the server starts.
 
         Raises `ConfigError` for a signature or schema that cannot work.
 
@@ -83,14 +89,20 @@ class Registry:
 
     def add_tool(self, function: Callable[..., object], options: ToolOptions | None = None) -> None:
         """Register a tool at run time; listeners are told."""
-        tool = Tool(function, options or ToolOptions(), self.provider.pool)
+        chosen = options or ToolOptions()
+        tool = Tool(function, chosen, self.provider.pool)
         self.provider.tools.add(tool.name, tool)
+        if chosen.task:
+            self._make_durable(tool, chosen.task)
         self.provider.changed(Change("tools"))
 
     def remove_tool(self, name: str) -> None:
         """Take a tool away; listeners are told. Raises `ConfigError` when there is none."""
         self.provider.tools.remove(name)
         self.provider.changed(Change("tools"))
+
+    def _make_durable(self, tool: Tool, policy: "TaskPolicy | Literal[True]") -> None:
+        raise ConfigError(f"tool {tool.name!r}: only the tools of a Server can be tasks")
 
     # -- resources -------------------------------------------------------------------------------------------------
 

@@ -21,10 +21,13 @@ from trunkline.engine.engine import Engine
 from trunkline.server.content import without_none
 from trunkline.server.provider import FunctionProvider, Hook
 from trunkline.server.registry import Registry
+from trunkline.server.tools import Tool
 
 if TYPE_CHECKING:
+    from trunkline.extensions.tasks.policy import TaskPolicy
     from trunkline.runtime.application import Application
     from trunkline.runtime.shared import Shared
+    from trunkline.server.durable import TaskTools
     from trunkline.transports.guard import Guard
     from trunkline.transports.http import HTTPTransport, Limits
 
@@ -45,8 +48,8 @@ class Server(Registry):
         extensions: protocol extensions.
         authenticator: says who calls; None makes every caller anonymous.
         keys: seals input rounds and sessions; by default random, good for one process.
-        storage: where replicas share sessions, streams and changes: the URL of a database (`sqlite:///path`,
-            `postgresql://user@host/name`); by default in memory, for one process.
+        storage: where replicas share sessions, streams, changes and tasks: the URL of a database (`sqlite:///path`,
+            `postgresql://user@host/name`); by default in memory, for one process, with which its tasks end.
         observer: told of every finished call.
         page_size: entries in one page of a list; None for all.
         ttl_ms: milliseconds clients may keep the lists; None makes no promise.
@@ -108,6 +111,7 @@ class Server(Registry):
         self._authenticator = authenticator
         self.storage = storage
         self._call_timeout = call_timeout
+        self._tasks: TaskTools | None = None
         self._path = path
         self._limits = limits
         self._guard = guard_of(allowed_hosts, allowed_origins, public_url, trusted_proxies)
@@ -117,11 +121,14 @@ class Server(Registry):
         """What transports serve. Made when it is first asked for: defining a server starts no machinery."""
         from trunkline.runtime import application
 
+        shared = _stored(self.storage) if isinstance(self.storage, str) else self.storage
+        if self._tasks is not None:
+            self._tasks.prepare(shared)
         return application.Application(
             self.engine,
             name=self.name,
             authenticator=self._authenticator,
-            shared=_stored(self.storage) if isinstance(self.storage, str) else self.storage,
+            shared=shared,
             call_timeout=self._call_timeout,
         )
 
@@ -145,6 +152,20 @@ class Server(Registry):
         """Run an async function when the server stops, if it ever started; the last one registered runs first."""
         self.provider.on_stop.append(hook)
         return hook
+
+    def remove_tool(self, name: str) -> None:
+        """Take a tool away; listeners are told. Raises `ConfigError` when there is none."""
+        super().remove_tool(name)
+        if self._tasks is not None:
+            self._tasks.rules.pop(name, None)
+
+    def _make_durable(self, tool: Tool, policy: "TaskPolicy | Literal[True]") -> None:
+        if self._tasks is None:
+            # Imported when it is needed: a server without tasks starts faster.
+            from trunkline.server.durable import TaskTools
+
+            self._tasks = TaskTools(self)
+        self._tasks.add(tool, policy)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ What may not: the collection of tools, transports.
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -23,6 +23,9 @@ from trunkline.server.codec import ArgumentsCodec, InvalidArguments, Schema, arg
 from trunkline.server.content import without_none
 from trunkline.server.results import OutputMismatch, error_result, finisher
 from trunkline.server.signature import Signature, read_signature
+
+if TYPE_CHECKING:
+    from trunkline.extensions.tasks.policy import TaskPolicy
 
 logger = logging.getLogger("trunkline.server")
 
@@ -45,6 +48,7 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True):
     meta: Mapping[str, object] | None = None
     inline: bool = False
     timeout: float | None = None
+    task: "TaskPolicy | bool | None" = None
 
 
 class Tool:
@@ -93,10 +97,14 @@ class Tool:
             logger.error("tool %r returned what its output schema does not allow: %s", self.name, error)
             return error_result(f"Tool {self.name!r} returned a result that does not match its output schema")
         except ToolError as error:
+            if context.run is not None and context.run.retries(error):
+                raise
             return error_result(error.message)
         except ProtocolError:
             raise
-        except Exception:
+        except Exception as error:
+            if context.run is not None and context.run.retries(error):
+                raise
             logger.exception("tool %r failed", self.name, extra={"request": context.trace})
             return error_result(f"Tool {self.name!r} failed")
 

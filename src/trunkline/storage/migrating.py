@@ -24,11 +24,10 @@ _ALONE = threading.Lock()
 logger = logging.getLogger("trunkline.storage")
 
 
-def migrate(connection: Connection, branches: Sequence[Branch]) -> list[str]:
-    """Run the migrations that have not run yet, in the transaction the connection is in; returns their names."""
-    script = ScriptDirectory(
-        str(branches[0].folder), version_locations=[str(branch.folder) for branch in branches], file_template="%(rev)s"
-    )
+def migrate(connection: Connection, branch: Branch) -> list[str]:
+    """Run a branch's migrations that have not run yet, in the transaction the connection is in; returns their names."""
+    script = ScriptDirectory(str(branch.folder), version_locations=[str(branch.folder)], file_template="%(rev)s")
+    known = {revision.revision for revision in script.walk_revisions()}
     ran: list[str] = []
 
     def note(ctx: object, step: object, heads: object, run_args: object) -> None:
@@ -38,8 +37,10 @@ def migrate(connection: Connection, branches: Sequence[Branch]) -> list[str]:
             _record(connection, found)
             ran.append(found.revision)
 
-    def steps(current: object, context: MigrationContext) -> object:
-        return script._upgrade_revs("heads", current)  # type: ignore[arg-type]
+    def steps(current: Sequence[str], context: MigrationContext) -> object:
+        # Other branches stand in the same table; this code need not know all that use the database.
+        mine = tuple(revision for revision in current if revision in known)
+        return script._upgrade_revs("heads", mine)  # type: ignore[arg-type]
 
     environment = EnvironmentContext(Config(), script, fn=steps)
     # Alembic hands the connection to migrations through a global of its own: one database at a time in a process.

@@ -5,7 +5,7 @@ What may live here: opening and closing in the right order. What may not: SQL.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from trunkline.storage.database import Database
@@ -15,7 +15,8 @@ from trunkline.storage.leases import lease
 from trunkline.storage.location import Location
 from trunkline.storage.records import Records
 from trunkline.storage.replicas import Replicas, Timing, new_name
-from trunkline.storage.schema import ensure
+from trunkline.storage.schema import BRANCHES, ensure
+from trunkline.storage.versions import Branch
 
 
 class Storage:
@@ -43,6 +44,11 @@ class Storage:
     def trouble(self) -> str | None:
         """Since when it cannot be reached, and why."""
         return self._database.health.trouble
+
+    @property
+    def database(self) -> Database:
+        """The database itself, for an extension with tables of its own (`open_storage(branches=...)`)."""
+        return self._database
 
     def records(self, kind: str, idle: float = 86400.0, limit: int | None = None) -> Records:
         """Records of one kind; see `Records`. Ask once per kind and keep it."""
@@ -81,13 +87,16 @@ class Storage:
 
 
 @asynccontextmanager
-async def open_storage(url: str, *, replica: str | None = None, timing: Timing | None = None) -> AsyncIterator[Storage]:
+async def open_storage(
+    url: str, *, replica: str | None = None, timing: Timing | None = None, branches: Sequence[Branch] = ()
+) -> AsyncIterator[Storage]:
     """Open a database that replicas share.
 
     Parameters:
         url: `sqlite:///path`, for processes of one machine (file and tables are made), or `postgresql://user@host/db`.
         replica: this replica's name; by default a new one of ten letters and digits.
         timing: seconds between heartbeats and the like.
+        branches: of the extensions that keep tables of their own here.
 
     Raises `ConfigError` when the URL, the file or the version of the tables is no good, and `StorageUnavailable` when
     the database cannot be reached. Later outages end nothing: operations raise `StorageUnavailable` until it is back.
@@ -95,7 +104,7 @@ async def open_storage(url: str, *, replica: str | None = None, timing: Timing |
         async with open_storage("sqlite:///state.db") as storage:
             await storage.records("note").put("one", b"text")
     """
-    location = await asyncio.to_thread(ensure, url)
+    location = await asyncio.to_thread(ensure, url, [*BRANCHES, *branches])
     storage = Storage(_open(location), replica or new_name(), timing or Timing())
     try:
         await storage.start()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from trunkline.engine.context import Context
-from trunkline.engine.doors import InputRequest
+from trunkline.engine.doors import Change, InputRequest
 from trunkline.errors import ProtocolError
 from trunkline.runtime.application import Application
 from trunkline.runtime.listen import Filter, parse_filter
@@ -106,4 +106,5 @@ class Changes:
     async def _pump(self) -> None:
         while changes := await self._subscription.next():
             for change in changes:
-                await self._tell(changed(change))
+                if isinstance(change, Change):
+                    await self._tell(changed(change))

@@ -198,7 +198,7 @@ async def serve(
     status = 200
     try:
         params = decode_params(message)
-        admit(message, params, headers)
+        admit(message, params, headers, application.engine.names)
         context = context_of(id, method, params, principal, exchange)
         context.deadline = exchange.deadline
         if isinstance(exchange, ListenExchange):

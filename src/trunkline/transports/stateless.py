@@ -5,18 +5,20 @@ What may live here: what needs only an exchange. What may not: how messages trav
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from msgspec import UNSET
 
 from trunkline.engine.context import Context
-from trunkline.engine.doors import Change, Exchange
+from trunkline.engine.doors import Change, Ear, Exchange
+from trunkline.engine.engine import Engine
 from trunkline.engine.principal import Principal
 from trunkline.protocol import json
 from trunkline.protocol.messages import NO_META, SUBSCRIPTION_KEY, Id, Params, notification, result_message
 from trunkline.protocol.revisions import REVISIONS
 from trunkline.runtime.application import Application
-from trunkline.runtime.listen import METHOD_OF, Subscription, parse_filter
+from trunkline.runtime.listen import METHOD_OF, News, Subscription, parse_filter
 
 
 class Listening(Protocol):
@@ -50,22 +52,52 @@ async def listen(application: Application, context: Context, exchange: Listening
     raw = json.plain(context.params.raw)
     wanted = raw.get("notifications") if isinstance(raw, dict) else None
     filter = parse_filter(wanted, engine.capabilities(context.revision))
+    ears = await _ears(engine, context, wanted)
     uris = sorted(filter.uris)
     await engine.provider.follow(context, uris)
     subscription = exchange.subscription = application.hub.open(filter, context.principal.owner)
     tag = {SUBSCRIPTION_KEY: context.request_id}
     try:
-        acknowledged = {"_meta": tag, "notifications": filter.wire()}
+        honoured = filter.wire()
+        for ear in ears:
+            honoured.update(ear.honoured)
+        acknowledged = {"_meta": tag, "notifications": honoured}
         await exchange.notify(notification("notifications/subscriptions/acknowledged", acknowledged))
+        for ear in ears:
+            ear.open(partial(subscription.offer_news, ear))
         if application.inflight.draining:
             subscription.close()
         while changes := await subscription.next():
             for change in changes:
-                await exchange.notify(changed(change, tag))
+                message = changed(change, tag) if isinstance(change, Change) else await _told(change, tag)
+                if message is not None:
+                    await exchange.notify(message)
     finally:
+        for ear in ears:
+            ear.close()
         subscription.close()
         await engine.provider.unfollow(context, uris)
     return result_message(context.request_id, {"resultType": "complete", "_meta": tag})
+
+
+async def _ears(engine: Engine, context: Context, wanted: object) -> list[Ear]:
+    """What extensions tell on this stream; one that was asked for something may refuse the whole."""
+    if not isinstance(wanted, dict):
+        return []
+    return [
+        await extension.listen(context, wanted)
+        for extension in engine.extensions
+        if extension.listen is not None and any(key in wanted for key in extension.listen_keys)
+    ]
+
+
+async def _told(news: News, tag: Mapping[str, object]) -> bytes | None:
+    told = await news.ear.tell(news.name)
+    if told is None:
+        return None
+    method, params = told
+    meta = params.get("_meta")
+    return notification(method, {**params, "_meta": {**meta, **tag} if isinstance(meta, Mapping) else tag})
 
 
 def changed(change: Change, tag: Mapping[str, object] | None = None) -> bytes:

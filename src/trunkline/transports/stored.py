@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trunkline.storage.records import Records
     from trunkline.storage.replicas import Timing
     from trunkline.storage.storage import Storage
+    from trunkline.storage.versions import Branch
 
 logger = logging.getLogger("trunkline.transports")
 
@@ -51,6 +52,7 @@ class Stored:
     def __init__(self, url: str, timing: "Timing | None" = None) -> None:
         self._url = url
         self._timing = timing
+        self._branches: list[Branch] = []
         self._users = 0
         self._life: AsyncExitStack | None = None
         self._peers = _Peers()
@@ -70,6 +72,11 @@ class Stored:
         """Whether the database can be reached."""
         return "reachable" if self.storage is not None and self.storage.healthy else "unreachable"
 
+    def include(self, branch: "Branch") -> None:
+        """Have the tables of an extension there as well; before the start."""
+        if branch not in self._branches:
+            self._branches.append(branch)
+
     async def start(self) -> None:
         """Connect."""
         self._users += 1
@@ -82,7 +89,7 @@ class Stored:
             # The last to go: until the storage is closed, messages are handed over and answered.
             life.callback(self._peers.detach)
             storage = await life.enter_async_context(
-                open_storage(self._url, replica=self._peers.name, timing=self._timing)
+                open_storage(self._url, replica=self._peers.name, timing=self._timing, branches=tuple(self._branches))
             )
             self.storage = storage
             self._sessions.records = storage.records("session", idle=_IDLE)

@@ -12,21 +12,14 @@ from typing import Literal, get_args
 from msgspec import Struct, field
 
 from trunkline.errors import InvalidAnswer, RemoteError, TaskCancelled, TaskExpired
+from trunkline.extensions.tasks.names import LIFECYCLE
 
 JsonObject = dict[str, object]
 Status = Literal["working", "input_required", "completed", "failed", "cancelled"]
 
-EXTENSION = "io.modelcontextprotocol/tasks"
-LIFECYCLE = "dev.trunkline/tasks"
-"""Declared by servers that honour idempotency keys."""
-
-KEY = "dev.trunkline/idempotencyKey"
 DECLARED_WITH = ("tools/call", "tasks/get", "tasks/update", "tasks/cancel", "subscriptions/listen")
 """Methods with which a client declares the extension: those that may be answered with a task, and those about one
 (tasks, Capability rules)."""
-
-NAMES = {"tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId"}
-"""What `Mcp-Name` mirrors (tasks, HTTP)."""
 
 _STATUSES: dict[object, Status] = {status: status for status in get_args(Status)}
 _CARRIED = {"input_required": "inputRequests", "completed": "result", "failed": "error"}
