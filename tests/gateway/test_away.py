@@ -12,7 +12,7 @@ from tests.gateway.callers import Caller, until
 from trunkline.engine.engine import Engine
 from trunkline.errors import UpstreamUnavailable
 from trunkline.gateway import Federation, Limits
-from trunkline.gateway.failures import RETRY_KEY
+from trunkline.gateway.failures import AFTER_KEY, RETRY_KEY
 from trunkline.gateway.supervision import Backoff
 from trunkline.portable.model import Entry
 
@@ -72,6 +72,7 @@ async def test_a_server_that_wants_to_be_left_alone_for_long_is() -> None:
         with pytest.raises(UpstreamUnavailable, match="503") as failure:
             await asyncio.wait_for(caller.call("up__look"), 20)
         assert failure.value.data[RETRY_KEY] is True  # type: ignore[index]
+        assert failure.value.data[AFTER_KEY] == 60_000  # type: ignore[index]
         assert len(server.times("tools/call")) == 1
 
 
