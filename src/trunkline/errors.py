@@ -410,9 +410,18 @@ class HttpFailure(TransportError):
     """
 
     def __init__(self, message: str, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(message, delivered=not 400 <= status < 500 and status != 503)
+        super().__init__(message, delivered=not (400 <= status < 500 or (status == 503 and _turned_away(headers))))
         self.status = status
         self.headers = headers
+
+
+def _turned_away(headers: Mapping[str, str]) -> bool:
+    """Whether a 503 comes from somebody who did not take the request.
+
+    Envoy answers 503 as well when the connection broke after the request was sent (its response flag UC); who is busy
+    says until when.
+    """
+    return "retry-after" in headers or "envoy" not in headers.get("server", "").lower()
 
 
 class InvalidAnswer(TransportError):

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 _UNNOTICED = 0.3
 """Seconds that a balancer may take to notice that a connection it keeps is no more."""
 
+_GIVING_UP = 30.0
+"""Seconds from a kill until a client that comes back in vain has used its attempts up, at most."""
+
 
 @dataclass
 class Call:
@@ -35,6 +38,24 @@ class Call:
 
 
 @dataclass
+class GivenUp:
+    """A stream that another's client gave up for ever, as it says itself: its user has to make another client.
+
+    That is a limit of these clients: `MAX_RECONNECTION_ATTEMPTS = 2` in `mcp/client/streamable_http.py` (mcp 2.3.0,
+    `handle_get_stream`), and `maxRetries: 2` in `@modelcontextprotocol/client` (2.4.0, `_scheduleReconnection`).
+
+    Parameters:
+        who: the class of the client.
+        when: by the wall clock.
+        why: what the client said.
+    """
+
+    who: str
+    when: float
+    why: str
+
+
+@dataclass
 class Blow:
     """Something done to a replica.
 
@@ -54,6 +75,7 @@ class Ledger:
 
     calls: list[Call] = field(default_factory=list)
     blows: list[Blow] = field(default_factory=list)
+    given_up: list[GivenUp] = field(default_factory=list)
 
     @contextmanager
     def blow(self, what: str) -> Iterator[None]:
@@ -75,6 +97,11 @@ class Ledger:
         """Whether a replica was killed while the call was under way."""
         return any(blow.what == "kill" and call.began < blow.over and call.ended > blow.began for blow in self.blows)
 
+    def explained(self, given_up: GivenUp) -> bool:
+        """Whether a replica had been killed when a client gave up: its attempts may have met nobody."""
+        kills = [blow for blow in self.blows if blow.what == "kill"]
+        return any(kill.began < given_up.when < kill.over + _GIVING_UP for kill in kills)
+
     def table(self) -> str:
         """Made, answered, retried and failed, and why, for each class."""
         lines = [f"{'who':<22}{'what':<22}{'made':>7}{'answered':>9}{'retried':>8}{'failed':>7}  why"]
@@ -84,6 +111,8 @@ class Ledger:
             retried = sum(bool(call.retries) for call in calls)
             numbers = f"{len(calls):>7}{len(calls) - len(bad):>9}{retried:>8}{len(bad):>7}"
             lines.append(f"{who:<22}{what:<22}{numbers}  {_reasons(bad)}")
+        for (who, why), count in sorted(Counter((one.who, one.why) for one in self.given_up).items()):
+            lines.append(f"{who:<22}{'listener gave up':<22}{count:>7} × {why} (a limit of its own; it was made anew)")
         blows = Counter(blow.what for blow in self.blows)
         lines.append(", ".join(f"{count} {what}" for what, count in sorted(blows.items())))
         return "\n".join(lines)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.ledger import Call, Ledger
+from tests.chaos.ledger import Call, GivenUp, Ledger
 from tests.interop.running import MODULES, NODE, PYTHON, ROOT, environment
 
 PEERS = Path(__file__).with_name("peers")
@@ -79,6 +79,8 @@ class Other:
                 self._ledger.calls.append(Call(self.who, **told))
             elif "tools" in told:
                 self.view = told
+            elif "gave_up" in told:
+                self._ledger.given_up.append(GivenUp(self.who, told["when"], told["gave_up"]))
             elif "note" in told:
                 self.notes.append(told["note"])
             elif told.get("done"):

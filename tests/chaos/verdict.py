@@ -27,6 +27,11 @@ NOT_HELD = re.compile(r"no longer holds this call open.*without requestState")
 def faults(ledger: Ledger, executions: Mapping[str, int]) -> list[str]:
     """Everything that should not have happened."""
     found = [_told(ledger, call) for call in ledger.failed() if not _forgivable(ledger, call)]
+    found += [
+        f"{one.who}: its listener gave up while all replicas were there: {one.why}"
+        for one in ledger.given_up
+        if not ledger.explained(one)
+    ]
     found += [f"{id} was executed {times} times" for id, times in executions.items() if times > 1]
     lost = [call for call in ledger.of(what="count") if call.id and not call.why and not executions.get(call.id)]
     return found + [f"{call.who}: {call.id} was answered and not executed" for call in lost]

@@ -53,11 +53,11 @@ async def test_a_list_is_asked_for_again_while_servers_take_each_others_place() 
 
 
 async def test_a_list_is_not_asked_for_for_ever() -> None:
-    server = Failing("tools/list", times=9)
-    async with serving(server) as url, Client(url) as client:
+    server = Failing("tools/list", times=1_000_000)
+    async with serving(server) as url, Client(url, timeout=1) as client:
         with pytest.raises(TransportError):
             await client.tools()
-    assert server.asked.count("tools/list") == 4
+    assert 2 <= server.asked.count("tools/list") <= 5
 
 
 async def test_a_call_that_may_have_run_is_not_sent_again() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.cli.test_commands import TRUNKLINE, Up
 from tests.deploy.load import Load, load, tool, write_keys, write_server
+from tests.transports.connections import hurried, spoken
 
 
 @pytest.fixture
@@ -234,3 +235,20 @@ def test_what_cannot_work_is_refused(tmp_path: Path, arguments: list[str], said:
 
     assert refused.returncode == 2
     assert refused.stderr.count(said) == 1
+
+
+async def test_workers_that_are_stopped_answer_on_every_connection_that_could_be_made(
+    tmp_path: Path, keys: str
+) -> None:
+    """A balancer without health checks sends until it cannot connect; what it sent before that is answered."""
+    data, headers = tool("who")
+    with up("--keys", keys, "--drain-delay", "1", str(write_server(tmp_path))) as running:
+        await both_answer(running.url)
+        port = int(running.url.rpartition(":")[2].partition("/")[0])
+        quick = spoken(data, headers)
+        callers = [asyncio.create_task(asyncio.to_thread(hurried, port, quick)) for _ in range(4)]
+        running.process.send_signal(signal.SIGTERM)
+        seen = [what for caller in callers for what in await caller]
+        assert await asyncio.to_thread(running.process.wait, 30) == 0
+    assert seen.count("answered") > 10
+    assert seen.count("lost") == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.transports.connections import heard, hurried, reached, spoken
 from tests.transports.fixture import call
 from tests.transports.web import Events, Web
 
@@ -183,3 +184,45 @@ async def test_a_connection_whose_client_does_not_read_does_not_keep_it_from_end
         assert "Traceback" not in await server.ended()
         assert b"408" in (await reader.read()).splitlines()[0]
         writer.close()
+
+
+async def test_no_request_is_lost_that_arrives_while_a_starved_server_closes_its_address() -> None:
+    """Balancers without health checks send requests until they cannot connect; and do not repeat a POST they sent.
+
+    The process gets no time while requests arrive on a connection it keeps, on one that is new, and on some it has not
+    even taken; its drain delay is over when it goes on.
+    """
+    quick = spoken(call(1, "wait", {"seconds": 0}, modern=True), MODERN)
+    async with program(1, 20) as server:
+        kept, fresh = reached(server.port), reached(server.port)
+        kept.sendall(quick)
+        assert b"waited 0 s" in await asyncio.to_thread(heard, kept)
+        await server.ready()  # both have been taken by now
+        server.tell()
+        assert (await server.ready())[0] == 503
+        server.tell(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(1.5)
+            late = [reached(server.port) for _ in range(5)]
+            for connection in (kept, fresh, *late):
+                connection.sendall(quick)
+        finally:
+            server.tell(signal.SIGCONT)
+        answers = [await asyncio.to_thread(heard, connection) for connection in (kept, fresh, *late)]
+        for connection in (kept, fresh, *late):
+            connection.close()
+        assert [b"waited 0 s" in answer for answer in answers] == [True] * 7
+        assert all(b"connection: close" in answer.lower() for answer in answers)
+        assert "Traceback" not in await server.ended()
+
+
+async def test_every_connection_that_could_be_made_gets_its_answer() -> None:
+    async with program(1, 20) as server:
+        await server.ready()
+        quick = spoken(call(1, "wait", {"seconds": 0}, modern=True), MODERN)
+        callers = [asyncio.create_task(asyncio.to_thread(hurried, server.port, quick)) for _ in range(4)]
+        server.tell()
+        seen = [what for caller in callers for what in await caller]
+        assert seen.count("answered") > 10
+        assert seen.count("lost") == 0
+        assert "Traceback" not in await server.ended()

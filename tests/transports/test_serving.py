@@ -10,7 +10,7 @@ from tests.transports.fixture import meta, request
 from tests.transports.web import Events, Web
 from trunkline.runtime.application import Application
 from trunkline.transports.http import HTTPTransport
-from trunkline.transports.serving import Binding, bind, serving
+from trunkline.transports.serving import Binding, Drain, bind, serving
 
 MODERN = {"MCP_Protocol_Version": "2026-07-28", "Mcp_Method": "subscriptions/listen"}
 
@@ -20,7 +20,7 @@ async def test_open_streams_of_both_eras_do_not_keep_it_from_stopping(
 ) -> None:
     listener = bind(Binding(port=0))
     async with aiohttp.ClientSession() as http:
-        async with serving(HTTPTransport(application), listener):
+        async with serving(HTTPTransport(application), listener, Drain(timeout=60)):
             modern, legacy = (Web(listener.getsockname()[1], http) for _ in range(2))
             wanted = {"notifications": {"toolsListChanged": True}, "_meta": meta()}
             listening = Events(await modern.post(request(7, "subscriptions/listen", wanted), **MODERN))
@@ -31,7 +31,7 @@ async def test_open_streams_of_both_eras_do_not_keep_it_from_stopping(
         took = asyncio.get_running_loop().time() - stopping
         assert [message["id"] for message in await listening.rest()] == [7]
         assert await ear.rest() == []
-    assert took < 5, "it waited for streams that never end"
+    assert took < 30, "it waited for streams that never end"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from trunkline.assembly.hangup import on_hangup
 from trunkline.assembly.worker import VARIABLE, Worker
+from trunkline.transports.accepting import turn_away
 from trunkline.transports.serving import Drain
 
 _log = logging.getLogger("trunkline.workers")
@@ -233,10 +234,16 @@ class Workers:
         self._signals += 1
         if not self._stopping.is_set():
             # As long as it is open anywhere, the system takes connections that nobody will serve.
-            asyncio.get_running_loop().call_later(self._delay, self._listener.close)
+            asyncio.get_running_loop().call_later(self._delay, self._take_no_more)
         self._stopping.set()
         for process in self._all:
             process.signal(signal.SIGTERM if self._signals < 3 else signal.SIGKILL)
+
+    def _take_no_more(self) -> None:
+        if self._delay > 0:
+            # Workers take what waits by now, and then close it as well.
+            turn_away(self._listener)
+        self._listener.close()
 
     def _hung_up(self) -> None:
         if not self._follows:

@@ -11,8 +11,9 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from trunkline.client.connection import Connection, passing
+from trunkline.client.connection import Connection
 from trunkline.client.news import Hearing, News
+from trunkline.client.repeating import AWAY, passing
 from trunkline.client.reports import OnProgress, called
 from trunkline.client.results import CallResult, plain
 from trunkline.client.rounds import Answer, answered
@@ -46,10 +47,10 @@ class Tasks:
         self._rounds = rounds
         self._hearing = Hearing()
 
-    async def look(self, watch: Watch, *, tries: int = 4) -> TaskState:
+    async def look(self, watch: Watch, *, within: float = AWAY) -> TaskState:
         """The task as it is now. Raises `TaskExpired` or `RemoteError` for one that is not there, `TransportError`."""
         try:
-            shown = await self._ask("tasks/get", {"taskId": watch.id}, tries)
+            shown = await self._ask("tasks/get", {"taskId": watch.id}, within)
         except RemoteError as error:
             refused = error
         else:
@@ -155,7 +156,7 @@ class Tasks:
                 await asyncio.sleep(self._left_alone(watch, error))
 
     async def _poll(self, watch: Watch) -> None:
-        state = await self.look(watch, tries=1)
+        state = await self.look(watch, within=0)
         if watch.over(time.monotonic()) and not state.ended:
             raise TaskExpired(f"The task {watch.id} is still {state.status} after its published life", watch.id)
 
@@ -185,7 +186,7 @@ class Tasks:
         """Those of one look together: a server need not take them one by one (tasks, Update)."""
         responses = dict(watch.unsent)
         try:
-            await self._ask("tasks/update", {"taskId": watch.id, "inputResponses": responses}, 1)
+            await self._ask("tasks/update", {"taskId": watch.id, "inputResponses": responses}, within=0)
         except RemoteError as error:
             if passing(error) is not None:
                 raise
@@ -194,10 +195,10 @@ class Tasks:
         for key in responses:
             watch.unsent.pop(key, None)
 
-    async def _ask(self, method: str, params: JsonObject, tries: int = 4) -> JsonObject:
+    async def _ask(self, method: str, params: JsonObject, within: float = AWAY) -> JsonObject:
         """One request about a task: each may be sent any number of times (tasks, Get, Update, Cancel)."""
         return await self._connection.request(
-            method, params, timeout=self._timeout, maximum=self._maximum, repeatable=True, tries=tries
+            method, params, timeout=self._timeout, maximum=self._maximum, repeatable=True, within=within
         )
 
 

@@ -19,6 +19,7 @@ from trunkline.engine.context import Context
 from trunkline.engine.doors import InputRequest, Replicas, Result
 from trunkline.errors import InternalError, Interrupted, ProtocolError, RemoteError, ReplicaLost, StorageUnavailable
 from trunkline.gateway import words
+from trunkline.gateway.handovers import SessionNote
 from trunkline.gateway.sessions import Key
 from trunkline.gateway.words import Answered, AskedOf, Begin, Cancelled, Ended, Refused, Reply, Told, Word
 from trunkline.protocol import json
@@ -116,6 +117,13 @@ class Elsewhere:
             del self._outgoing[id]
             for task in questions.values():
                 task.cancel()
+
+    async def ask_others(
+        self, note: SessionNote, upstream: str, key: Key, method: str, params: dict[str, object]
+    ) -> dict[str, object] | None:
+        """The same as `ask`, at whoever else uses a session."""
+        others = await note.others()
+        return await self.ask(others, upstream, key, method, params) if others else None
 
     async def ask(
         self, replicas: Iterable[str], upstream: str, key: Key, method: str, params: dict[str, object]

@@ -7,6 +7,7 @@ What may live here: the mapping from what went wrong to what is said. What may n
 from collections.abc import Sequence
 
 from trunkline import errors
+from trunkline.client.repeating import asked_wait
 from trunkline.errors import (
     HttpFailure,
     InvalidAnswer,
@@ -28,7 +29,7 @@ RAN_KEY = "dev.trunkline/mayHaveRun"
 """Another: nobody knows how far the call came; whoever knows that it may run twice may send it again."""
 
 AFTER_KEY = "dev.trunkline/retryAfterMs"
-"""Another: milliseconds to wait before that."""
+"""Another: milliseconds before which sending the request again is vain."""
 
 CHANGED_KEY = "dev.trunkline/changed"
 """The parts of a tool's definition that are not what was pinned."""
@@ -48,9 +49,17 @@ _OURS: dict[int, tuple[str, bool]] = {
 _LEGACY_RESOURCE_NOT_FOUND = -32002
 
 
-def unavailable(upstream: str, what: str, *, retry: bool) -> UpstreamUnavailable:
-    """The error "upstream NAME WHAT"."""
-    return UpstreamUnavailable(f"upstream {upstream} {what}", {UPSTREAM_KEY: upstream, RETRY_KEY: retry})
+def unavailable(upstream: str, what: str, *, retry: bool, wait: float | None = None) -> UpstreamUnavailable:
+    """The error "upstream NAME WHAT".
+
+    Parameters:
+        retry: whether sending the request again may help.
+        wait: seconds the upstream wants to be left alone, where it said so.
+    """
+    data: dict[str, object] = {UPSTREAM_KEY: upstream, RETRY_KEY: retry}
+    if retry and wait is not None:
+        data[AFTER_KEY] = round(wait * 1000)
+    return UpstreamUnavailable(f"upstream {upstream} {what}", data)
 
 
 def refused(upstream: str, tool: str, parts: Sequence[str]) -> ToolRefused:
@@ -87,13 +96,11 @@ def from_transport(upstream: str, method: str, error: TransportError, repeatable
         upstream,
         f"failed at {method}: {error.message}{said}",
         retry=not hopeless and (not unsure or repeatable),
+        wait=asked_wait(error),
     )
     assert isinstance(failure.data, dict)
     if unsure and not repeatable:
         failure.data[RAN_KEY] = True
-    after = error.headers.get("retry-after", "") if isinstance(error, HttpFailure) else ""
-    if after.isascii() and after.isdigit() and len(after) < 10:
-        failure.data[AFTER_KEY] = int(after) * 1000
     return failure
 
 
@@ -124,7 +131,7 @@ def from_remote(upstream: str, method: str, uri: str | None, error: RemoteError)
     ours = _OURS.get(error.remote_code)
     if ours is not None:
         what, retry = ours
-        return unavailable(upstream, f"{what}: {error.message}", retry=retry)
+        return unavailable(upstream, f"{what}: {error.message}", retry=retry, wait=asked_wait(error))
     if uri is not None and _is_missing_resource(error):
         return errors.ResourceNotFound(uri)
     return error

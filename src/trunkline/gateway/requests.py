@@ -4,12 +4,14 @@ What it is for: one call is sent, its rounds are answered, its limits kept; and 
 What may live here: that, once it is known over which connection. What may not: choosing one, what failures mean.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Mapping
 
 from trunkline.client.deadlines import Deadlines
 from trunkline.client.patience import Patience
 from trunkline.client.peer import Peer
+from trunkline.client.repeating import BRIEF, Repeating
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.errors import InvalidAnswer, MissingCapability, RemoteError, RequestTimeout, TransportError
@@ -28,6 +30,11 @@ from trunkline.protocol.messages import CAPABILITIES_KEY
 _ROUNDS = 20
 """Input rounds one call of a legacy client may take."""
 
+_NEXT_PROCESS = 10.0
+"""Seconds a call waits for the next process, when its own was lost and it may be sent once more."""
+
+_log = logging.getLogger("trunkline.gateway")
+
 
 class Requests:
     """What is sent to one upstream.
@@ -40,6 +47,7 @@ class Requests:
     """
 
     def __init__(self, entry: Entry, limits: Limits, shelf: Shelf, approval: Approval) -> None:
+        self.name = entry.name
         self._entry = entry
         self._limits = limits
         self._shelf = shelf
@@ -62,11 +70,9 @@ class Requests:
         left = total if context.deadline is None else max(0.0, context.deadline - time.monotonic())
         return Patience(request, min(total, left), idle, deadline=left < total, deadlines=self._deadlines)
 
-    def may_repeat(self, error: TransportError, relay: Relay, params: Mapping[str, object]) -> bool:
-        """Whether a request that was lost with its connection may be sent once more; the caller need not know then."""
-        if not is_cut(error) or relay.asked:
-            return False
-        return not error.delivered or self.repeatable(relay.context.method, params)
+    def attempts(self, context: Context, params: Mapping[str, object]) -> "Attempts":
+        """The attempts at a caller's request."""
+        return Attempts(self, context, params, process=self._entry.transport == "stdio")
 
     def repeatable(self, method: str, params: Mapping[str, object]) -> bool:
         """Whether a request does no harm when it runs twice: nothing but a tool does, and a tool may say so itself."""
@@ -162,6 +168,50 @@ def _wants_task(error: RemoteError, relay: Relay, able: Mapping[str, object]) ->
     return context.revision.era == "legacy" or context.run is not None
 
 
-def is_cut(error: TransportError) -> bool:
+class Attempts:
+    """The attempts at one request of a caller, who need not know that there were several.
+
+    A process is tried once more: it may have ended because of the request. A remote server may be one replica of many,
+    or be replaced: requests that were under way wait for that, for a moment; new ones learn at once that it is away.
+
+    Parameters:
+        requests: what is sent to the upstream.
+        context, params: the caller's request, under the upstream's own names.
+        process: the upstream is a process of the gateway.
+    """
+
+    __slots__ = ("_context", "_params", "_process", "_repeating", "_requests")
+
+    def __init__(self, requests: Requests, context: Context, params: Mapping[str, object], *, process: bool) -> None:
+        self._requests = requests
+        self._context = context
+        self._params = params
+        self._process = process
+        self._repeating: Repeating | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds in which a further connection is worth waiting for."""
+        return _NEXT_PROCESS if self._process or self._repeating is None else self._repeating.left
+
+    def wait(self, error: TransportError | RemoteError, relay: Relay, *, connected: bool = True) -> float | None:
+        """Seconds until the request is sent again, or None when it is not.
+
+        Parameters:
+            error: what the last attempt failed with.
+            connected: False where that was connecting.
+        """
+        if relay.asked or (self._process and not (connected and is_cut(error))):
+            return None
+        if self._repeating is None:
+            repeatable = self._requests.repeatable(self._context.method, self._params)
+            self._repeating = Repeating(repeatable, tries=1) if self._process else Repeating(repeatable, BRIEF)
+        wait = self._repeating.wait(error)
+        if wait is not None:
+            _log.info("upstream %s: %s is sent again: %s", self._requests.name, self._context.method, error.message)
+        return wait
+
+
+def is_cut(error: TransportError | RemoteError) -> bool:
     """Whether the connection itself is gone, or was not to be had, rather than one request."""
     return type(error) is TransportError or (isinstance(error, RequestTimeout) and error.limit == "connect")

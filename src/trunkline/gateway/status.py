@@ -1,11 +1,12 @@
 """What an operator sees of an upstream.
 
 What it is for: one plain record for each row of the live table.
-What may live here: the record. What may not: rendering.
+What may live here: the record, and what its error column says. What may not: rendering.
 """
 
 import msgspec
 
+from trunkline.gateway.supervision import Status
 from trunkline.protocol.revisions import Era
 
 
@@ -45,3 +46,10 @@ class UpstreamStatus(msgspec.Struct, frozen=True):
     changes: tuple[str, ...] = ()
     lost: int = 0
     refused: tuple[str, ...] = ()
+
+
+def last_error(life: Status, listing: str) -> str | None:
+    """What is shown of an upstream's trouble: why it is not there, with the last it said, or why its lists are not."""
+    if not life.error or life.state == "ready":
+        return listing or life.error or None
+    return " | ".join((life.error, *life.stderr[-3:]))

@@ -109,12 +109,6 @@ class Status:
     retry_at: float | None
     stderr: tuple[str, ...]
 
-    def trouble(self, listing: str) -> str | None:
-        """What went wrong last, with what its process wrote about it; in its lists, where that is all."""
-        if not self.error or self.state == "ready":
-            return listing or self.error or None
-        return " | ".join((self.error, *self.stderr[-3:]))
-
 
 class Supervised(Generic[C]):
     """One upstream kept connected while it is wanted.
@@ -207,21 +201,26 @@ class Supervised(Generic[C]):
         word = "keeps failing" if self._state == "failed" else "is down"
         raise self._unavailable(f"{word}: {self._error}; next attempt in {wait:.1f} s", retry=True, wait=wait)
 
-    async def renewed(self, lost: C, within: float) -> C | None:
-        """The connection after a lost one, if the very next attempt makes it in time; otherwise None.
+    async def renewed(self, lost: C, within: float, *, once: bool = True) -> C | None:
+        """The connection after a lost one, if it is made in time; otherwise None.
 
         Parameters:
             lost: the connection that is of no use any more.
             within: seconds to wait.
+            once: only the very next attempt counts.
         """
+        end = time.time() + within
         try:
             async with asyncio.timeout(within):
                 while self._connection is lost and self._state == "ready":
                     await self._change()
-                if self._state == "backing_off" and (self._retry_at or 0.0) <= time.time() + within:
+                while self._state in ("backing_off", "starting"):
+                    tried = self._state == "starting"
+                    if not tried and (self._retry_at or 0.0) > end:
+                        break
                     await self._change()
-                while self._state == "starting":
-                    await self._change()
+                    if tried and once:
+                        break
         except TimeoutError:
             return None
         return self.connection

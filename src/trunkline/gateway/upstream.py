@@ -40,10 +40,10 @@ from trunkline.gateway.listing import KINDS, Kind, Listed
 from trunkline.gateway.masking import Mask
 from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
-from trunkline.gateway.requests import Requests, is_cut
+from trunkline.gateway.requests import Attempts, Requests, is_cut
 from trunkline.gateway.sessions import Key, Session, Sessions, key_of
 from trunkline.gateway.shelf import Shelf
-from trunkline.gateway.status import UpstreamStatus
+from trunkline.gateway.status import UpstreamStatus, last_error
 from trunkline.gateway.supervision import Backoff, Status, Supervised
 from trunkline.portable.model import Entry
 
@@ -54,9 +54,6 @@ _PACE = 1.0
 
 _RENEWING = 1.0
 """Seconds a client waits for a fresh list where a known one would do."""
-
-_AGAIN = 10.0
-"""Seconds a call waits for the next connection, when its own was lost and it may be sent once more."""
 
 
 class Upstream:
@@ -153,7 +150,7 @@ class Upstream:
             era=self._peer.era if self._peer is not None else None,
             revision=self._peer.revision if self._peer is not None else None,
             tools=len(tools.items) - len(tools.refused) if tools is not None else None,
-            error=life.trouble(self.shelf.error),
+            error=last_error(life, self.shelf.error),
             sessions=len(self._sessions),
             held=len(self._holding),
             circuit=self._circuit.state,
@@ -354,36 +351,45 @@ class Upstream:
         self, connection: Connection, context: Context, params: Mapping[str, object], patience: Patience
     ) -> Result:
         overheard = self._hear if connection.shared else None
-        relay = Relay(context, patience, overheard)
-        try:
-            return await self._requests.send(connection, relay, params)
-        except TransportError as error:
-            if not self._requests.may_repeat(error, relay, params):
-                raise
-            self._note(connection, error)
-            again: Connection | None = connection
-            if connection.shared or connection.ended.done():
-                again = await self._supervised.renewed(connection, _AGAIN)
-            if again is None:
-                raise
-            _log.info("upstream %s: %s is sent again: %s", self.name, context.method, self.mask.text(error.message))
-        return await self._requests.send(again, Relay(context, patience, overheard), params)
+        attempts: Attempts | None = None
+        while True:
+            relay = Relay(context, patience, overheard)
+            try:
+                return await self._requests.send(connection, relay, params)
+            except (TransportError, RemoteError) as error:
+                self.mask.hide(error)
+                attempts = attempts or self._requests.attempts(context, params)
+                wait = attempts.wait(error, relay)
+                if wait is None:
+                    raise
+                self._note(connection, error)
+                if connection.shared or connection.ended.done():
+                    again = await self._supervised.renewed(connection, attempts.left, once=connection.shared)
+                    if again is None:
+                        raise
+                    connection, wait = again, 0.0
+            await asyncio.sleep(wait)
 
-    async def _in_session(self, params: Mapping[str, object], relay: Relay) -> Result:
-        return await relay.patience.bound(self._leased(params, relay))
+    def _in_session(self, params: Mapping[str, object], relay: Relay) -> Awaitable[Result]:
+        return relay.patience.bound(self._leased(params, relay))
 
     async def _leased(self, params: Mapping[str, object], relay: Relay) -> Result:
+        attempts: Attempts | None = None
         with self._sessions.lease(relay.context, relay) as session:
-            connection = await self._sessions.connect(session)
-            try:
-                return await self._requests.over(session, connection, relay, params)
-            except TransportError as error:
-                if not is_cut(error):
-                    raise
-                self._sessions.lose(session, connection)
-                if not self._requests.may_repeat(error, relay, params):
-                    raise
-            return await self._requests.over(session, await self._sessions.connect(session), relay, params)
+            while True:
+                connection: Connection | None = None
+                try:
+                    connection = await self._sessions.connect(session)
+                    return await self._requests.over(session, connection, relay, params)
+                except (TransportError, RemoteError) as error:
+                    if connection is not None and is_cut(error):
+                        self._sessions.lose(session, connection)
+                    self.mask.hide(error)
+                    attempts = attempts or self._requests.attempts(relay.context, params)
+                    wait = attempts.wait(error, relay, connected=connection is not None)
+                    if wait is None:
+                        raise
+                await asyncio.sleep(wait)
 
     async def peer(self) -> Peer:
         """Who is there to be listened to. Raises `UpstreamUnavailable`."""
@@ -406,12 +412,7 @@ class Upstream:
                 self._hear(relaying.log_line(params))
 
         note = SessionNote(self.entry, session.key, self._notes, self._elsewhere.replicas)
-
-        async def elsewhere(method: str, params: dict[str, object]) -> dict[str, object] | None:
-            others = await note.others()
-            return await self._elsewhere.ask(others, self.name, session.key, method, params) if others else None
-
-        session.elsewhere = elsewhere
+        session.elsewhere = partial(self._elsewhere.ask_others, note, self.name, session.key)
         return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear, note))
 
     def _hear(self, line: str) -> None:
@@ -461,9 +462,9 @@ class Upstream:
             self.mask.hide(error)
             raise
 
-    def _note(self, connection: Connection, error: TransportError) -> None:
+    def _note(self, connection: Connection, error: TransportError | RemoteError) -> None:
         """A remote server that cannot even be connected to is down for everybody; a process' end is seen by itself."""
-        if not error.delivered and not connection.shared and is_cut(error):
+        if isinstance(error, TransportError) and not error.delivered and not connection.shared and is_cut(error):
             connection.end(error.message)
 
     def _notified(self, notification: Notification) -> None:

@@ -1,6 +1,7 @@
-"""Taking connections from a socket that several processes serve.
+"""Taking connections from a socket, and ending that.
 
-What it is for: connections that balancers keep for hours are spread evenly, not taken by whoever wakes up first.
+What it is for: connections that balancers keep for hours are spread evenly over the processes that share a socket, not
+taken by whoever wakes up first; and none is broken off that was made before the socket is closed.
 What may live here: that. What may not: what is spoken on a connection.
 
 The processes share one queue. Each waits a moment before it takes a connection, the longer the more it has already; so
@@ -8,8 +9,11 @@ the one that has fewest comes first.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
+import struct
+import sys
 from collections.abc import Callable
 
 logger = logging.getLogger("trunkline.transports")
@@ -19,6 +23,38 @@ _STEP = 0.0005
 _LONGEST = 0.02
 _EXHAUSTED = 1.0
 """Seconds of rest when the system has nothing to give, such as descriptors."""
+
+_ATTACH_FILTER = 26
+"""`SO_ATTACH_FILTER` of socket(7), which Python's `socket` does not name."""
+
+_WITHOUT_SYN = (
+    (0x30, 0, 0, 13),  # load the flags of the TCP header (RFC 9293, 3.1)
+    (0x45, 0, 1, 0x02),  # SYN?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep
+)
+"""Classic BPF: code, jump if true, jump if false, operand (Linux, networking/filter)."""
+
+
+def turn_away(listener: socket.socket) -> None:
+    """Let the system make no more connections to a socket, while those it has made can still be taken.
+
+    Closing a socket resets the connections that wait in its queue, with the requests on them; whoever sent those cannot
+    know whether they ran. Nobody is told no before it is closed: a client's system asks again after a second.
+
+    Only Linux can do this; elsewhere connections made in the moment before the socket is closed are reset. Whoever
+    shares the socket takes no more either.
+    """
+    if sys.platform != "linux":
+        return
+    # Imported here: a server needs this once, at its end.
+    import ctypes
+
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _WITHOUT_SYN))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(
+            socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", len(_WITHOUT_SYN), ctypes.addressof(program))
+        )
 
 
 class Acceptor:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from trunkline.errors import ConfigError
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import GRACE
-from trunkline.transports.accepting import Acceptor
+from trunkline.transports.accepting import Acceptor, turn_away
 from trunkline.transports.asgi import ASGIApp
 from trunkline.transports.serving import Drain, Shared
 
@@ -31,6 +31,12 @@ clients give up idle connections after 60 seconds.
 
 LINGER = 5.0
 """Seconds a server whose place another has taken keeps its connections at least: those in use end with an answer."""
+
+ARRIVING = 0.25
+"""Seconds in which connections that the system has made are still taken, before the address is closed."""
+
+_LATE = 1.0
+"""Seconds in which requests are still taken on connections that are kept, once the address is closed."""
 
 _CLOSE = (b"connection", b"close")
 _POLL = 0.02
@@ -129,16 +135,43 @@ class HTTPServer(uvicorn.Server):
         """Take no more connections, let calls finish, stop what is left, and end the application."""
         if self._application is not None:
             self._application.leave()
+        deadline = asyncio.get_running_loop().time() + self._drain.timeout
+        # Where time is given to be noticed, somebody sends requests until then.
+        missed = self._drain.delay > 0
+        if missed:
+            await self._take_last(sockets or [])
         self._take_no_more()
         for listener in sockets or ():
             listener.close()
+        if missed:
+            await self._wait(min(_LATE, self._drain.timeout / 4), self._idle)
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        if not await self._over(self._drain.timeout, lambda: self._hurry):
+        if not await self._over(deadline - asyncio.get_running_loop().time(), lambda: self._hurry):
             await self._stop_calls()
         for task in list(self.server_state.tasks):
             task.cancel()
         await self.lifespan.shutdown()
+
+    async def _take_last(self, listeners: list[socket.socket]) -> None:
+        """Take the connections that wait already: a balancer that looks for nothing else sends until it is refused."""
+        if self._shared is None:
+            for listener in listeners:
+                turn_away(listener)
+        await self._wait(min(ARRIVING, self._drain.timeout / 4), lambda: True)
+
+    async def _wait(self, seconds: float, needed: Callable[[], bool]) -> None:
+        """Go on for so long, as long as that is needed and nobody is in a hurry."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while needed() and not self._hurry and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_POLL)
+
+    def _idle(self) -> bool:
+        """Whether a connection is kept on which nothing is under way: a request may be on its way to us."""
+        return any(
+            isinstance(one, HttpToolsProtocol) and (one.cycle is None or one.cycle.response_complete)
+            for one in self.server_state.connections
+        )
 
     def _protocol(self) -> asyncio.Protocol:
         """A connection's protocol, as uvicorn makes it."""

@@ -5,7 +5,10 @@ listener. A call that fails and may be repeated is sent once more by hand, as a 
 """
 
 import asyncio
+import contextlib
+import contextvars
 import json
+import logging
 import random
 import sys
 import time
@@ -15,8 +18,6 @@ import mcp.client.streamable_http
 from mcp import Client, types
 
 warnings.simplefilter("ignore")
-# The SDK gives its GET stream up for ever after two breaks in a row.
-mcp.client.streamable_http.MAX_RECONNECTION_ATTEMPTS = 10**9
 
 mode, url, seed, pause, upstreams = sys.argv[1:]
 modern = mode == "modern"
@@ -29,6 +30,31 @@ SECONDS = 40.0
 
 def say(**record):
     print(json.dumps(record), flush=True)
+
+
+class GivenUp(logging.Handler):
+    """Hears, from the SDK's own log, that it has given the listener's GET stream up, which its user is not told.
+
+    It does so for ever after `MAX_RECONNECTION_ATTEMPTS` attempts that failed one after the other
+    (`handle_get_stream`). The tasks of the listener's client have the context they were started in.
+    """
+
+    listener = contextvars.ContextVar("listener", default=False)
+
+    def __init__(self):
+        super().__init__(logging.DEBUG)
+        self.event = asyncio.Event()
+
+    def emit(self, record):
+        if self.listener.get() and "GET stream max reconnection attempts" in record.getMessage():
+            say(gave_up=record.getMessage(), when=time.time())
+            self.event.set()
+
+
+given_up = GivenUp()
+mcp.client.streamable_http.logger.addHandler(given_up)
+mcp.client.streamable_http.logger.setLevel(logging.DEBUG)
+mcp.client.streamable_http.logger.propagate = False
 
 
 async def elicited(context, params):
@@ -127,24 +153,42 @@ async def hear(listener):
             await listener.subscribe_resource(uri)
         stale.set()
         return
-    while True:
+    async with listener.listen(tools_list_changed=True, resource_subscriptions=uris) as events:
+        stale.set()
+        async for _ in events:
+            stale.set()
+
+
+async def heard(listener):
+    """Listen until the SDK gives up; what fails, a subscription too, is tried again."""
+    while not given_up.event.is_set():
         try:
-            async with listener.listen(tools_list_changed=True, resource_subscriptions=uris) as events:
-                stale.set()
-                async for _ in events:
-                    stale.set()
+            await hear(listener)
+            if not modern:
+                await given_up.event.wait()
         except Exception as error:
             say(note=f"listening ended: {type(error).__name__}: {error}")
             await asyncio.sleep(0.3)
 
 
 async def listen():
-    async with client() as listener:
-        looking = asyncio.create_task(look_again(listener))
-        hearing = asyncio.create_task(hear(listener))
-        await asyncio.Event().wait()
-        looking.cancel()
-        hearing.cancel()
+    """A listener; a client whose stream is given up is of no use, and its user makes another."""
+    given_up.listener.set(True)
+    while True:
+        given_up.event.clear()
+        looking = None
+        try:
+            async with client() as listener:
+                looking = asyncio.create_task(look_again(listener))
+                await heard(listener)
+        except Exception as error:
+            say(note=f"the listener ended: {type(error).__name__}: {error}")
+        finally:
+            if looking is not None:
+                looking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await looking
+        await asyncio.sleep(0.3)
 
 
 async def main():

@@ -22,7 +22,11 @@ function random() {
 const say = record => console.log(JSON.stringify(record));
 const sleep = seconds => new Promise(resolve => setTimeout(resolve, seconds * 1000));
 
-async function connected(onChange) {
+// The SDK gives a stream up for ever after `maxRetries` attempts that failed one after the other; its transport's
+// `onerror` is all it says of it.
+const GIVEN_UP = /^Maximum reconnection attempts \(\d+\) exceeded/;
+
+async function connected(onChange, onGivenUp) {
   const client = new Client(
     { name: 'chaos', version: '1.0.0' },
     {
@@ -39,7 +43,11 @@ async function connected(onChange) {
     client.setNotificationHandler('notifications/tools/list_changed', onChange);
     client.setNotificationHandler('notifications/resources/updated', onChange);
   }
-  client.onerror = () => {};
+  client.onerror = error => {
+    if (!onGivenUp || !GIVEN_UP.test(error?.message)) return;
+    say({ gave_up: error.message, when: Date.now() / 1000 });
+    onGivenUp();
+  };
   await client.connect(new StreamableHTTPClientTransport(new URL(url)));
   return client;
 }
@@ -100,14 +108,23 @@ async function call() {
   }
 }
 
+// A listener until its client gives its stream up; a client that did is of no use, and its user makes another.
 async function listen() {
   let stale = false;
   let looking = false;
+  let over = false;
+  let end;
+  const given = new Promise(resolve => {
+    end = () => {
+      over = true;
+      resolve();
+    };
+  });
   async function look() {
     stale = true;
     if (looking) return;
     looking = true;
-    while (stale) {
+    while (stale && !over) {
       stale = false;
       try {
         const { tools } = await client.listTools(undefined, { ...options, cacheMode: 'refresh' });
@@ -124,28 +141,40 @@ async function listen() {
     }
     looking = false;
   }
-  const client = await connected(look);
+  const client = await connected(look, end);
   const uris = ours.map(where => `chaos://${where}/state`);
-  if (!modern) {
-    for (const uri of uris) await client.subscribeResource({ uri });
-    await look();
-    return;
-  }
-  for (;;) {
-    try {
-      const subscription = await client.listen({ toolsListChanged: true, resourceSubscriptions: uris });
+  try {
+    if (!modern) {
+      for (const uri of uris) await client.subscribeResource({ uri });
       look();
-      await subscription.closed;
-      say({ note: 'listening ended' });
-    } catch (error) {
-      say({ note: `listening ended: ${error?.message}` });
+      await given;
     }
+    while (modern && !over) {
+      try {
+        const subscription = await client.listen({ toolsListChanged: true, resourceSubscriptions: uris });
+        look();
+        await subscription.closed;
+        say({ note: 'listening ended' });
+      } catch (error) {
+        say({ note: `listening ended: ${error?.message}` });
+      }
+      await sleep(0.3);
+    }
+  } finally {
+    end();
+    await client.close();
+  }
+}
+
+async function listenOn() {
+  for (;;) {
+    await listen().catch(error => say({ note: `the listener ended: ${error?.message}` }));
     await sleep(0.3);
   }
 }
 
 const calling = call();
-listen().catch(error => say({ note: `the listener failed: ${error?.message}` }));
+listenOn();
 let lines = 0;
 const input = createInterface({ input: process.stdin });
 input.on('line', async () => {
