@@ -297,7 +297,11 @@ async def test_a_key_is_honoured_or_refused_and_never_passed_on(tmp_path):
 
 
 async def test_a_call_that_comes_before_its_server_has_answered_is_durable_all_the_same(tmp_path):
-    async with behind(tmp_path, {"notes": notes(tmp_path, True)}) as (_, base, caller):
+    """Nobody has heard of the tool yet, and so nobody knows that it is one of those that become tasks."""
+    servers = {"notes": notes(tmp_path, True)}
+    (tmp_path / "notes.py").write_text(f"import time\ntime.sleep(1.5)\n{NOTES}")
+    async with behind(tmp_path, servers) as (gateway, base, caller):
+        assert gateway.statuses()[0].tools is None
         alone = Caller(f"{base}/servers/notes/mcp", caller.http)
         ids = await asyncio.gather(caller.start("notes__write", text="x"), alone.start("write", text="y"))
         assert [text_of(await caller.ended(id)) for id in ids] == ["wrote x into any", "wrote y into any"]

@@ -247,14 +247,16 @@ class Client:
         log: OnLog | None,
         follow: bool = True,
     ) -> JsonObject:
-        repeatable = self._outputs.repeatable(str(params["name"])) or (key is not None and await self._has_keys())
+        # A server that does not say so would remember nothing, and the call would only seem safe to send again.
+        keyed = key is not None and await self._has_keys()
+        repeatable = keyed or self._outputs.repeatable(str(params["name"]))
         return await self.request(
             "tools/call",
             params,
             timeout=timeout,
             progress=progress,
             log=log,
-            meta=meta if key is None else {**(meta or {}), KEY: key},
+            meta={**(meta or {}), KEY: key} if keyed else meta,
             repeatable=repeatable,
             follow=follow,
         )
