@@ -18,7 +18,7 @@ from trunkline.engine.principal import Principal
 from trunkline.extensions.tasks.calls import Calls, refuse_key
 from trunkline.extensions.tasks.extension import Tasks
 from trunkline.extensions.tasks.versions import TASKS
-from trunkline.extensions.tasks.worker import Rule
+from trunkline.extensions.tasks.worker import Pace, Rule
 from trunkline.gateway import Federation, names, relaying
 from trunkline.gateway.catalog import Catalog, Part
 from trunkline.gateway.listing import Item
@@ -39,9 +39,16 @@ class Durable:
         federation: whose tools they are; tasks are kept under the names it has.
         shared: what the replicas share; made to have the tables of tasks.
         settings: of each server that has any.
+        pace: how much this process runs at once.
     """
 
-    def __init__(self, federation: Federation, shared: "Shared", settings: Mapping[str, TaskSettings]) -> None:
+    def __init__(
+        self,
+        federation: Federation,
+        shared: "Shared",
+        settings: Mapping[str, TaskSettings],
+        pace: Pace | None = None,
+    ) -> None:
         self._federation = federation
         self._shared = shared
         self._settings = dict(settings)
@@ -49,7 +56,7 @@ class Durable:
         self._rules: dict[str, Rule] = {}
         if isinstance(shared, Stored):
             shared.include(TASKS)
-        self._tasks = Tasks(self.rule, lambda: list(self._known()), "", self._storage)
+        self._tasks = Tasks(self.rule, lambda: list(self._known()), "", self._storage, pace=pace)
 
     def become(self, settings: Mapping[str, TaskSettings]) -> None:
         """Have these settings from now on; tasks that exist keep what they were made with."""

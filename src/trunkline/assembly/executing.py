@@ -20,8 +20,13 @@ logger = logging.getLogger("trunkline.tasks")
 
 def check_tasks(application: Application, name: str) -> None:
     """Raises `ConfigError` for an application that has no tasks, or none that another process could find."""
-    if all(extension.identifier != IDENTIFIER for extension in application.engine.extensions):
-        raise ConfigError(f"Nothing in {name} becomes a task: declare a tool with `@server.tool(task=True)`")
+    tasks = [extension for extension in application.engine.extensions if extension.identifier == IDENTIFIER]
+    # A gateway that only carries tasks of upstreams has none to run.
+    if all(extension.start is None for extension in tasks):
+        raise ConfigError(
+            f"Nothing in {name} becomes a task: declare a tool with `@server.tool(task=True)`, or write `tasks: true` "
+            "for a server of the configuration"
+        )
     if not isinstance(application.shared, Stored):
         raise ConfigError(
             f"{name} keeps its tasks in memory, where no worker finds them: name the database its server uses with "

@@ -36,6 +36,7 @@ from trunkline.runtime.application import Application
 
 if TYPE_CHECKING:
     from trunkline.extensions.tasks.carrier import Carrier
+    from trunkline.extensions.tasks.worker import Pace
 
 _log = logging.getLogger("trunkline.configuration")
 
@@ -69,6 +70,7 @@ class Gateway:
         home: keep what nothing is said of in a file of this machine, so that sessions outlive this process.
         pins: goes before the configuration's `pins`, now and later; the plan was made with it.
         prefix: as `prefix` in the configuration; None leaves the configuration's.
+        task_pace: how many tasks this process runs at once.
 
     Raises `ConfigError` when names are to stay as they are and there are several servers.
     """
@@ -85,6 +87,7 @@ class Gateway:
         home: bool = False,
         pins: PinMode | None = None,
         prefix: bool | None = None,
+        task_pace: "Pace | None" = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -104,7 +107,7 @@ class Gateway:
             plan.entries, info=own_info(), pins=plan.pins, prefix=self._prefixed(plan), shared=self._shared
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
-        self.durable = Durable(self.federation, self._shared, plan.tasks) if plan.tasks else None
+        self.durable = Durable(self.federation, self._shared, plan.tasks, task_pace) if plan.tasks else None
         followed = key_ring(self.sharing)
         self._keys: KeyRing = followed or Keys()
         interceptors = (self.limiter,) if self.limiter else ()
@@ -246,6 +249,7 @@ def read_gateway(
     home: bool = False,
     pins: PinMode | None = None,
     prefix: bool | None = None,
+    task_pace: "Pace | None" = None,
 ) -> Gateway:
     """Read a configuration, `trunkline.yaml` or any client's, and make the gateway over it; nothing is started.
 
@@ -259,6 +263,7 @@ def read_gateway(
         home: keep what nothing is said of in a file of this machine.
         pins: goes before the file's `pins`; what a server says for itself holds all the same.
         prefix: goes before the file's; None leaves that.
+        task_pace: how many tasks this process runs at once.
         environment: what `${VAR}` stands for; by default this process's.
         remembered: in place of `ask`, to share what was answered with later readings.
 
@@ -273,6 +278,7 @@ def read_gateway(
         progressive=progressive,
         sharing=sharing,
         home=home,
+        task_pace=task_pace,
         pins=pins,
         prefix=prefix,
     )

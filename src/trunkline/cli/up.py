@@ -24,8 +24,8 @@ from trunkline.errors import ConfigError
 
 if TYPE_CHECKING:
     from trunkline.engine.doors import Authenticator
+    from trunkline.extensions.tasks.worker import Pace
     from trunkline.runtime.application import Application
-    from trunkline.server.server import Server
     from trunkline.transports.draining import HTTPServer
     from trunkline.transports.http import HTTPTransport
 
@@ -81,7 +81,7 @@ async def _serve_server(arguments: argparse.Namespace, console: Console, worker:
         raise ConfigError("--pins is for the servers of a configuration; this is a server itself")
     server = load_server(arguments.target)
     server.engine.observer = server.engine.observer or logs.CallLog()
-    _pace(arguments, server)
+    server.task_pace = _pace(arguments, server.task_pace)
     sharing = _sharing(arguments)
     server.storage = shared_by(sharing) if sharing.storage is not None else server.storage
     application = server.application
@@ -103,15 +103,15 @@ async def _serve_server(arguments: argparse.Namespace, console: Console, worker:
     return 0
 
 
-def _pace(arguments: argparse.Namespace, server: "Server") -> None:
+def _pace(arguments: argparse.Namespace, own: "Pace | None") -> "Pace | None":
     """How much of the tasks is run here: what the command line says goes before what the server says."""
     if arguments.task_runs is None and arguments.task_lease is None:
-        return
+        return own
     from trunkline.extensions.tasks.worker import Pace
 
-    own = server.task_pace or Pace()
+    own = own or Pace()
     runs = own.runs if arguments.task_runs is None else arguments.task_runs
-    server.task_pace = Pace(runs, own.lease if arguments.task_lease is None else arguments.task_lease, own.tools)
+    return Pace(runs, own.lease if arguments.task_lease is None else arguments.task_lease, own.tools)
 
 
 async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool, worker: Worker | None) -> int:
@@ -122,8 +122,6 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     from trunkline.assembly.reloading import Reloader, reloading
     from trunkline.transports.http import HTTPTransport
 
-    if arguments.task_runs is not None or arguments.task_lease is not None:
-        raise ConfigError("--task-runs and --task-lease are for the tasks of a server in Python; a gateway has none")
     remembered = Remembered(lambda wanted: ask_input(wanted, console))
     gateway: Gateway = read_gateway(
         arguments.target,
@@ -140,6 +138,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
         },
         sharing=_sharing(arguments),
         home=not arguments.stdio,
+        task_pace=_pace(arguments, None),
     )
     reloader = Reloader(gateway, os.environ, remembered)
     if arguments.stdio:

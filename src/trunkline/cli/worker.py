@@ -48,7 +48,8 @@ def _of_server(arguments: argparse.Namespace) -> Application:
 def _of_gateway(arguments: argparse.Namespace, path: str) -> Application:
     from trunkline.assembly.gateway import read_gateway
 
-    return read_gateway(path, sharing=Sharing(arguments.storage), home=True).application
+    pace = paced(None, arguments.runs, arguments.lease, arguments.tools)
+    return read_gateway(path, sharing=Sharing(arguments.storage), home=True, task_pace=pace).application
 
 
 def paced(own: Pace | None, runs: int | None, lease: float | None, tools: list[str] | None) -> Pace:
