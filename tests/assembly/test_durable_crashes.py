@@ -21,7 +21,7 @@ from trunkline import Client
 PEERS = Path(__file__).parent / "peers"
 LONG = "npm__trigger-long-running-operation"
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 need(PYTHON, EVERYTHING)
 
 
@@ -70,7 +70,7 @@ async def plain(url, *words):
 
 def processes(parent, word):
     """The children of a process whose command line holds a word."""
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
+    listed = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if word in line]
 
 
@@ -85,12 +85,12 @@ async def test_a_gateway_that_is_killed_comes_back_to_its_calls(tmp_path, monkey
             short = await client.start("py__crawl", name="short", seconds=0.1)
             assert (await short.result()).text == "short took its time"
             kept = {
-                "crawl": (await client.start("py__crawl", name="crawl", seconds=6)).id,
-                "npm": (await client.start(LONG, duration=6, steps=3)).id,
-                "pay": (await client.start("py__pay", name="pay", seconds=6)).id,
+                "crawl": (await client.start("py__crawl", name="crawl", seconds=20)).id,
+                "npm": (await client.start(LONG, duration=20, steps=3)).id,
+                "pay": (await client.start("py__pay", name="pay", seconds=20)).id,
             }
         # A client that knows nothing of tasks is told where to look when it waited long enough.
-        told = await plain(url, "call", "py__crawl", '{"name": "plain", "seconds": 6}')
+        told = await plain(url, "call", "py__crawl", '{"name": "plain", "seconds": 20}')
         uri = told["content"][1]["uri"]
         await until(lambda: {"crawl began", "pay began", "plain began"} <= set(noted(tmp_path)))
         up.stop(signal.SIGKILL)
@@ -122,17 +122,19 @@ async def test_a_server_that_is_killed_is_called_again_where_that_does_no_harm(t
     try:
         async with aiohttp.ClientSession() as http:
             caller = Caller(up.url, http)
-            crawl = await caller.start("py__crawl", name="crawl", seconds=3)
-            pay = await caller.start("py__pay", name="pay", seconds=3)
-            npm = await caller.start(LONG, duration=3, steps=3)
+            crawl = await caller.start("py__crawl", name="crawl", seconds=12)
+            pay = await caller.start("py__pay", name="pay", seconds=12)
+            npm = await caller.start(LONG, duration=12, steps=3)
             await until(lambda: {"crawl began", "pay began"} <= set(noted(tmp_path)))
             await asyncio.sleep(0.5)
-            for pid in [*processes(up.process.pid, "crawler.py"), *processes(up.process.pid, "server-everything")]:
+            doomed = [processes(up.process.pid, word) for word in ("crawler.py", "server-everything")]
+            assert all(doomed)
+            for pid in doomed[0] + doomed[1]:
                 os.kill(pid, signal.SIGKILL)
 
             again = await caller.ended(crawl, 60)
             assert again["result"]["content"][0]["text"] == "crawl took its time"
-            lost = await caller.ended(pay)
+            lost = await caller.ended(pay, 60)
             assert lost["status"] == "failed" and lost["error"]["data"]["dev.trunkline/mayHaveRun"] is True
             assert "completed" in (await caller.ended(npm, 60))["result"]["content"][0]["text"]
             assert (noted(tmp_path).count("crawl began"), noted(tmp_path).count("pay began")) == (2, 1)

@@ -59,7 +59,7 @@ async def test_an_interrupted_call_says_how_to_come_back() -> None:
 
 
 async def test_a_call_may_leave_its_task_and_end_it_later() -> None:
-    hand = ByHand(task("working"))
+    hand = ByHand(task("working"), extensions={"dev.trunkline/tasks": {}})
     async with serving(hand) as url:
         code, out, _ = await run("call", url, "--no-wait", "--idempotency-key", "k1", "slow")
         assert (code, out.strip()) == (0, ID)
