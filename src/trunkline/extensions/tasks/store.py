@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, null, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, bindparam, select
 
 from trunkline.engine.doors import InputRequest
 from trunkline.errors import InternalError, InvalidParams
@@ -18,7 +18,7 @@ from trunkline.extensions.tasks.asking import asking, with_answers
 from trunkline.extensions.tasks.policy import encoded
 from trunkline.extensions.tasks.records import Attempt, Bounds, NewTask, Task, TaskFilter
 from trunkline.extensions.tasks.room import Room
-from trunkline.extensions.tasks.rows import COLUMNS, changed, claimed, ended, locked, task_of
+from trunkline.extensions.tasks.rows import COLUMNS, changed, claimed, ended, known, locked, marked, recorded, task_of
 from trunkline.extensions.tasks.states import ENDS, Status, sources, target
 from trunkline.extensions.tasks.tables import attempts, payloads, tasks
 from trunkline.extensions.tasks.turns import Turn
@@ -31,7 +31,22 @@ _TOPIC = "tasks"
 
 
 _LOAD = select(*COLUMNS).where(_c.id == bindparam("id"), _c.scope == bindparam("scope"))
+_OUTCOME = (
+    select(payloads.c.outcome)
+    .join(tasks, _c.id == payloads.c.task)
+    .where(_c.id == bindparam("id"), _c.scope == bindparam("scope"))
+)
+_BY_KEY = select(*COLUMNS, _c.digest).where(
+    _c.scope == bindparam("scope"),
+    _c.owner == bindparam("owner"),
+    _c.tool == bindparam("tool"),
+    _c.key == bindparam("key"),
+    _c.key.is_not(None),
+)
+_REPLAY = select(payloads.c.replay).where(payloads.c.task == bindparam("id"))
+_NOW = select(clock())
 _WITH_PAYLOAD = payloads.insert()
+_ATTEMPT = attempts.insert()
 
 
 @cache
@@ -106,7 +121,9 @@ class TaskStore:
         if made is None:
             assert earlier is not None
             return self._same(earlier, new), False
-        self._tell(id)
+        if worker is None:
+            # Of one that has a worker nobody needs to know: its client does not know its id yet.
+            self._tell(id)
         return made, True
 
     async def load(self, id: str) -> Task | None:
@@ -120,11 +137,9 @@ class TaskStore:
 
     async def outcome(self, id: str) -> bytes | None:
         """The encoded result or error of a task that ended; None where it has none, or it was erased."""
-        query = select(payloads.c.outcome).join(tasks, _c.id == payloads.c.task)
-        query = query.where(_c.id == id, _c.scope == self._scope)
 
         def work(connection: Connection) -> bytes | None:
-            return connection.execute(query).scalar()
+            return connection.execute(_OUTCOME, {"id": id, "scope": self._scope}).scalar()
 
         return await self._database.read(work)
 
@@ -136,7 +151,7 @@ class TaskStore:
         """
 
         def work(connection: Connection) -> tuple[Task | None, bool]:
-            row = locked(connection, self._of(id, owner))
+            row = locked(connection, known(self._scope, id, owner))
             if row is None:
                 return None, False
             before = task_of(row)
@@ -145,12 +160,12 @@ class TaskStore:
             asked = asking(before.questions, row["asked"])
             taken = asked.answer(responses)
             if taken:
-                stored = connection.execute(select(payloads.c.replay).where(payloads.c.task == id)).scalar()
+                stored = connection.execute(_REPLAY, {"id": id}).scalar()
                 replay = with_answers(stored, id, taken)
-                connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
+                recorded(connection, id, replay)
             if asked.open:
                 return changed(connection, id, **asked.stored()), True
-            return changed(connection, id, **asked.stored(), status=target("answer"), due=clock()), True
+            return changed(connection, id, **asked.stored(), status=target("answer"), after=0.0), True
 
         task, news = await self._database.write(work)
         if news:
@@ -167,7 +182,7 @@ class TaskStore:
         """
 
         def work(connection: Connection) -> tuple[Task | None, bool]:
-            row = locked(connection, self._of(id, owner))
+            row = locked(connection, known(self._scope, id, owner))
             if row is None:
                 return None, False
             before = task_of(row)
@@ -175,7 +190,7 @@ class TaskStore:
                 return before, False
             if before.worker is not None:
                 return changed(connection, id, cancelling=True), True
-            return ended(connection, _c.id == id, "cancelled", b"", claims.CANCELLED, before.policy.retention), True
+            return ended(connection, known(self._scope, id), "cancelled", b"", claims.CANCELLED, before.policy.retention), True
 
         task, news = await self._database.write(work)
         if news:
@@ -217,11 +232,9 @@ class TaskStore:
         """Keep steps and answers so far; False where the claim is lost."""
 
         def work(connection: Connection) -> bool:
-            values = {"updated": clock()} if message is None else {"updated": clock(), "message": message}
-            mine = update(tasks).where(claimed(self._scope, id, run)).values(values).returning(_c.id)
-            if connection.execute(mine).first() is None:
+            if not marked(connection, claimed(self._scope, id, run), message):
                 return False
-            connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
+            recorded(connection, id, replay)
             return True
 
         kept = await self._database.write(work)
@@ -231,10 +244,9 @@ class TaskStore:
 
     async def tell(self, id: str, run: int, message: str) -> bool:
         """The status message; False where the claim is lost. A power failure may undo it."""
-        mine = update(tasks).where(claimed(self._scope, id, run)).values(message=message, updated=clock())
 
         def work(connection: Connection) -> bool:
-            return connection.execute(mine.returning(_c.id)).first() is not None
+            return marked(connection, claimed(self._scope, id, run), message)
 
         told = await self._database.write(work, single=True, durable=False)
         if told:
@@ -253,10 +265,8 @@ class TaskStore:
             asked = asking({}, row["asked"])
             for key, request in requests.items():
                 asked.ask(key, request.wire())
-            connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
-            return changed(
-                connection, id, **asked.stored(), status=target("park"), due=null(), worker=null(), message=null()
-            )
+            recorded(connection, id, replay)
+            return changed(connection, id, **asked.stored(), status=target("park"), due=None, worker=None, message=None)
 
         return self._told(await self._database.write(work))
 
@@ -274,28 +284,28 @@ class TaskStore:
             if before.cancelling:
                 return self._cancelled(connection, before)
             limit = before.policy.retry
-            now: float = connection.execute(select(clock())).scalar_one()
+            now: float = connection.execute(_NOW).scalar_one()
             late = limit.deadline is not None and now + delay > before.created + limit.deadline
             if late or before.attempt >= limit.attempts:
                 payload = msgspec.json.encode(InternalError().wire() if error is None else error)
-                return ended(connection, _c.id == id, "failed", payload, why, before.policy.retention)
+                return ended(connection, known(self._scope, id), "failed", payload, why, before.policy.retention)
             attempt = {
                 "task": id,
                 "number": before.attempt,
                 "began": row["began"],
-                "ended": clock(),
+                "ended": now,
                 "worker": before.worker,
                 "why": why,
                 "error": None if error is None else msgspec.json.encode(error),
             }
-            connection.execute(attempts.insert().values(attempt))
+            connection.execute(_ATTEMPT, attempt)
             return changed(
                 connection,
                 id,
+                after=delay,
                 attempt=before.attempt + 1,
-                due=clock() + delay,
-                worker=null(),
-                began=null(),
+                worker=None,
+                began=None,
                 message=why,
             )
 
@@ -310,7 +320,7 @@ class TaskStore:
                 return None
             if row["cancelling"]:
                 return self._cancelled(connection, task_of(row))
-            return changed(connection, id, due=clock(), worker=null())
+            return changed(connection, id, after=0.0, worker=None)
 
         return self._told(await self._database.write(work)) is not None
 
@@ -404,18 +414,12 @@ class TaskStore:
             self._tell(task.id)
         return task
 
-    def _of(self, id: str, owner: str | None) -> ColumnElement[bool]:
-        mine = and_(_c.id == id, _c.scope == self._scope)
-        return mine if owner is None else and_(mine, _c.owner == owner)
-
     def _cancelled(self, connection: Connection, task: Task) -> Task | None:
-        return ended(connection, _c.id == task.id, "cancelled", b"", claims.CANCELLED, task.policy.retention)
+        return ended(connection, known(self._scope, task.id), "cancelled", b"", claims.CANCELLED, task.policy.retention)
 
     def _by_key(self, connection: Connection, new: NewTask) -> tuple[Task, bytes] | None:
-        query = select(*COLUMNS, _c.digest).where(
-            _c.scope == self._scope, _c.owner == new.owner, _c.tool == new.tool, _c.key == new.key, _c.key.is_not(None)
-        )
-        row = connection.execute(query).mappings().first()
+        of = {"scope": self._scope, "owner": new.owner, "tool": new.tool, "key": new.key}
+        row = connection.execute(_BY_KEY, of).mappings().first()
         return None if row is None else (task_of(row), row["digest"])
 
     def _same(self, earlier: tuple[Task, bytes], new: NewTask) -> Task:
