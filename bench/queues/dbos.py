@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench.queues.driving import main
 from dbos import DBOS, DBOSClient, DBOSConfig
+
+from bench.queues.driving import main
 
 QUEUE = "bench"
 _takes = 0.0

@@ -1,7 +1,7 @@
-"""What every queue is put through, in a process of its own; runs in the environment of each, with the standard library.
+"""What every queue is put through, in a process of its own and the environment it needs.
 
-The job is the same everywhere: a function that adds one to a number. A job counts as created once its queue says that it
-has it, and as done once its result can be read.
+The job is the same everywhere: a function that adds one to a number. A job counts as created once its queue says that
+it has it, and as done once its result can be read.
 """
 
 import argparse

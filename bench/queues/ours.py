@@ -1,7 +1,7 @@
 """The queue of this project: its store and its worker, as a server has them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -23,6 +23,9 @@ from trunkline.storage.storage import open_storage
 
 POLICY = TaskPolicy(retry=Retry(attempts=3, backoff=0.1))
 TOOL = "job"
+
+Job = Callable[[Context, int, float], Awaitable[int]]
+"""What a task does: with its number, and the seconds that takes."""
 
 
 def new(number: int, policy: TaskPolicy = POLICY, owner: str = ANONYMOUS.owner) -> NewTask:
@@ -56,17 +59,21 @@ class _Ours:
         return await self.result(await self.create(number))
 
 
+async def _add(context: Context, number: int, takes: float) -> int:
+    if takes:
+        await asyncio.sleep(takes)
+    return number + 1
+
+
 @asynccontextmanager
-async def opened(url: str, works: bool, takes: float) -> AsyncIterator[_Ours]:
+async def opened(url: str, works: bool, takes: float, job: Job = _add) -> AsyncIterator[_Ours]:
     """A store, with a worker where one is wanted."""
     upgrade(url, [*BRANCHES, TASKS])
 
     async def call(context: Context) -> Result:
         arguments = json.plain(context.params.arguments)  # type: ignore[arg-type]
         assert isinstance(arguments, dict)
-        if takes:
-            await asyncio.sleep(takes)
-        return {"number": arguments["number"] + 1}
+        return {"number": await job(context, arguments["number"], takes)}
 
     async with open_storage(url, branches=[TASKS]) as storage:
         store, listeners = TaskStore(storage, "bench"), Listeners()

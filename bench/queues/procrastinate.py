@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench.queues.driving import main
 from procrastinate import App, PsycopgConnector, RetryStrategy
+
+from bench.queues.driving import main
 
 RESULTS = "CREATE TABLE IF NOT EXISTS bench_results (name bigint PRIMARY KEY, number bigint NOT NULL)"
 KEEP = "INSERT INTO bench_results VALUES (%(name)s, %(number)s) ON CONFLICT DO NOTHING"
@@ -60,7 +61,10 @@ async def opened(url: str, works: bool, takes: float) -> AsyncIterator[_Queue]:
         running = []
         if works:
             worker = app.run_worker_async(
-                concurrency=100, install_signal_handlers=False, stalled_worker_timeout=STALLED, update_heartbeat_interval=1
+                concurrency=100,
+                install_signal_handlers=False,
+                stalled_worker_timeout=STALLED,
+                update_heartbeat_interval=1,
             )
             running = [asyncio.create_task(worker), asyncio.create_task(_rescue(app))]
         yield _Queue(app, job, ended)

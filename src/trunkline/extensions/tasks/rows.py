@@ -140,7 +140,7 @@ def marked(connection: Connection, which: Which, message: str | None) -> bool:
     return connection.execute(_marking(which.kind, message is not None), values).first() is not None
 
 
-def changed(connection: Connection, id: str, *, after: float | None = None, **values: object) -> Task:
+def changed(connection: Connection, id: str, values: Mapping[str, object], *, after: float | None = None) -> Task:
     """Change a row that is locked.
 
     Parameters:
@@ -183,7 +183,7 @@ def _locking(kind: str) -> "Select[*tuple[object, ...]]":
 
 @cache
 def _marking(kind: str, told: bool) -> Executable:
-    said = {"message": bindparam("new_message")} if told else {}
+    said: dict[str, ColumnElement[object]] = {"message": bindparam("new_message")} if told else {}
     return update(tasks).where(_CLAUSES[kind]).values(updated=clock(), **said).returning(_c.id)
 
 
@@ -192,10 +192,7 @@ def _changing(names: tuple[str, ...], delayed: bool) -> Executable:
     values: dict[str, ColumnElement[object]] = {name: bindparam(f"new_{name}", type_=_c[name].type) for name in names}
     due = {"due": clock() + bindparam("after")} if delayed else {}
     return (
-        update(tasks)
-        .where(_c.id == bindparam("of_task"))
-        .values(**values, **due, updated=clock())
-        .returning(*COLUMNS)
+        update(tasks).where(_c.id == bindparam("of_task")).values(**values, **due, updated=clock()).returning(*COLUMNS)
     )
 
 

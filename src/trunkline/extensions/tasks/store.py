@@ -164,8 +164,8 @@ class TaskStore:
                 replay = with_answers(stored, id, taken)
                 recorded(connection, id, replay)
             if asked.open:
-                return changed(connection, id, **asked.stored()), True
-            return changed(connection, id, **asked.stored(), status=target("answer"), after=0.0), True
+                return changed(connection, id, asked.stored()), True
+            return changed(connection, id, {**asked.stored(), "status": target("answer")}, after=0.0), True
 
         task, news = await self._database.write(work)
         if news:
@@ -189,8 +189,10 @@ class TaskStore:
             if before.status in ENDS or before.cancelling:
                 return before, False
             if before.worker is not None:
-                return changed(connection, id, cancelling=True), True
-            return ended(connection, known(self._scope, id), "cancelled", b"", claims.CANCELLED, before.policy.retention), True
+                return changed(connection, id, {"cancelling": True}), True
+            return ended(
+                connection, known(self._scope, id), "cancelled", b"", claims.CANCELLED, before.policy.retention
+            ), True
 
         task, news = await self._database.write(work)
         if news:
@@ -266,7 +268,8 @@ class TaskStore:
             for key, request in requests.items():
                 asked.ask(key, request.wire())
             recorded(connection, id, replay)
-            return changed(connection, id, **asked.stored(), status=target("park"), due=None, worker=None, message=None)
+            left = {"status": target("park"), "due": None, "worker": None, "message": None}
+            return changed(connection, id, {**asked.stored(), **left})
 
         return self._told(await self._database.write(work))
 
@@ -299,15 +302,8 @@ class TaskStore:
                 "error": None if error is None else msgspec.json.encode(error),
             }
             connection.execute(_ATTEMPT, attempt)
-            return changed(
-                connection,
-                id,
-                after=delay,
-                attempt=before.attempt + 1,
-                worker=None,
-                began=None,
-                message=why,
-            )
+            again = {"attempt": before.attempt + 1, "worker": None, "began": None}
+            return changed(connection, id, {**again, "message": why}, after=delay)
 
         return self._told(await self._database.write(work))
 
@@ -320,7 +316,7 @@ class TaskStore:
                 return None
             if row["cancelling"]:
                 return self._cancelled(connection, task_of(row))
-            return changed(connection, id, after=0.0, worker=None)
+            return changed(connection, id, {"worker": None}, after=0.0)
 
         return self._told(await self._database.write(work)) is not None
 
