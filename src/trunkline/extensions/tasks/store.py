@@ -347,7 +347,7 @@ class TaskStore:
 
     # -- upkeep ----------------------------------------------------------------------------------------------------
 
-    async def expire(self, most: int = 500) -> list[Task]:
+    async def expire(self, most: int = 100) -> list[Task]:
         """Bring to their end the tasks whose life is over, and erase those that ended and are kept no longer.
 
         Parameters:
