@@ -26,6 +26,7 @@ PEERS := $(STAMPS)/peers
 NPM := $(STAMPS)/npm
 WRK := $(STAMPS)/wrk
 CONTEXTFORGE := $(STAMPS)/contextforge
+QUEUES := $(STAMPS)/queues
 BALANCERS := $(STAMPS)/balancers
 
 .PHONY: help up test check conformance bench soak format clean
@@ -46,7 +47,7 @@ check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated
 conformance: $(VENV) $(NPM) $(PEERS) ## run the official conformance suite, write build/conformance.json
 	@$(PY) -m conformance.run $(ARGS)
 
-bench: $(VENV) $(PEERS) $(WRK) $(CONTEXTFORGE) ## measure the budgets beside the peers, write build/bench.json
+bench: $(VENV) $(PEERS) $(WRK) $(CONTEXTFORGE) $(QUEUES) ## measure the budgets beside the peers, write build/bench.json
 	@$(PY) -m bench.run $(ARGS)
 
 soak: $(VENV) $(NPM) $(PEERS) $(BALANCERS) ## run the long, seeded forms of the tests
@@ -92,6 +93,12 @@ $(CONTEXTFORGE): bench/contextforge.txt | $(VENV)
 	  "$$python" -m venv --without-pip build/contextforge && break; done >/dev/null 2>&1; \
 	$(UV) pip install --quiet --python build/contextforge/bin/python --requirement $< >build/contextforge.log 2>&1 && touch $@ || \
 	  { rm -rf build/contextforge; echo "set-up: ContextForge cannot be installed, see build/contextforge.log; the benchmarks leave it out" >&2; }
+
+$(QUEUES): bench/queues.txt | $(VENV)
+	@echo "set-up: queues from PyPI"
+	@test -x build/queues/bin/python || $(PYTHON) -m venv --without-pip build/queues
+	@$(UV) pip install --quiet --python build/queues/bin/python --editable . --requirement $<
+	@touch $@
 
 $(NPM): conformance/package.json conformance/package-lock.json $(NODE)
 	@echo "set-up: conformance suite and peers from npm"

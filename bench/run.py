@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, gateways, listeners, memory, report, start
+from bench import calls, durable, gateways, listeners, memory, report, start
 from bench.report import Budget, Load
 from bench.subjects import ROOT
 
@@ -22,6 +22,7 @@ def main() -> int:
         "1": ("what one tools/call costs", lambda: calls.measure(*((1, 1) if quick else (5, 3)))),
         "2": ("what the same costs through a gateway", lambda: gateways.measure(*((1, 1) if quick else (5, 2)))),
         "5": ("open listeners", lambda: listeners.measure(1_000 if quick else 10_000)),
+        "6": ("a durable task", lambda: durable.measure(*((1, 100, 1) if quick else (5, 200, 2)))),
         "7": ("memory", lambda: memory.measure(2_000 if quick else 100_000)),
         "8": ("start", lambda: start.measure(3 if quick else 15)),
     }

@@ -92,12 +92,20 @@ class Running:
 
 
 @contextmanager
-def running(subject: Subject, upstream: "Running | None" = None, core: int = CORES[0]) -> Iterator[Running]:
-    """Start a subject pinned to a core, and end it afterwards; a proxy is told its upstream."""
+def running(
+    subject: Subject,
+    upstream: "Running | None" = None,
+    core: int = CORES[0],
+    told: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Start a subject pinned to a core, and end it afterwards; a proxy is told its upstream.
+
+    `told` adds to its environment.
+    """
     port = free_port()
     command = [str(subject.python), "-m", "uvicorn", subject.app, "--port", str(port), *UVICORN]
     command += ["--factory"] if subject.factory else []
-    told = {} if upstream is None else {"BENCH_UPSTREAM": upstream.url}
+    told = {**(told or {}), **({} if upstream is None else {"BENCH_UPSTREAM": upstream.url})}
     with process(subject, command, port, told, core) as server:
         yield server
 

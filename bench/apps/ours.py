@@ -1,5 +1,7 @@
 """trunkline: one tool, and the same with everything in the way that a production server has."""
 
+import os
+
 from trunkline import Context, Principal, Server
 from trunkline.engine.doors import CallNext, RequestFacts, Result
 from trunkline.errors import Unauthenticated
@@ -95,5 +97,17 @@ def hooks_many() -> HTTPTransport:
         async def other(text: str, count: int = 1) -> str:
             """Repeat a text."""
             return text * count
+
+    return server.app
+
+
+def durable() -> HTTPTransport:
+    """A coroutine function whose calls are tasks, in the storage of `BENCH_STORAGE`."""
+    server = Server("bench", storage=os.environ["BENCH_STORAGE"])
+
+    @server.tool(task=True)
+    async def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
 
     return server.app

@@ -31,8 +31,8 @@ from trunkline.protocol.messages import (
 )
 from trunkline.protocol.revisions import LOG_LEVELS, Era
 
-_HOP = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY, KEY, NARROWED)
-"""`_meta` keys that speak of the caller's hop (basic/index, Per-request protocol fields; task-lifecycle, section 4)."""
+_HOP = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY, LOG_LEVEL_KEY)
+"""`_meta` keys that speak of the caller's hop (basic/index, Per-request protocol fields)."""
 
 CARRIED = {
     "elicitation/create": "elicitation",

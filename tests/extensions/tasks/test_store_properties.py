@@ -137,6 +137,9 @@ class Store(RuleBasedStateMachine):
             assert replay.get("steps", {}) == ({"n": known.steps} if known.steps else {})
             assert task.id in waiting or task.lost
             self._see(task.id)
+        # Those whose client wanted them cancelled and whose worker was lost are not claimed: they end here.
+        for id in [id for id, known in self.known.items() if known.task.cancelling]:
+            self._see(id)
 
     @precondition(lambda self: self.known)
     @rule(

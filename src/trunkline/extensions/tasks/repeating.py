@@ -56,7 +56,7 @@ def repeat(connection: Connection, id: str, made: str, *, anew: bool) -> Repeate
     now: float = connection.execute(select(clock())).scalar_one()
     state = shown_as(task, now)
     if state == "retrying":
-        return Repeated("hastened", changed(connection, id, due=clock()))
+        return Repeated("hastened", changed(connection, id, {}, after=0.0))
     kept = select(payloads.c.request, payloads.c.replay, payloads.c.outcome).where(payloads.c.task == id)
     found = connection.execute(kept).first()
     if state == "completed" and found is not None and _decode_result(found.outcome).isError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, null, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, bindparam, select
 
 from trunkline.engine.doors import InputRequest
 from trunkline.errors import InternalError, InvalidParams
@@ -18,7 +18,7 @@ from trunkline.extensions.tasks.asking import asking, with_answers
 from trunkline.extensions.tasks.policy import encoded
 from trunkline.extensions.tasks.records import Attempt, Bounds, NewTask, Task, TaskFilter
 from trunkline.extensions.tasks.room import Room
-from trunkline.extensions.tasks.rows import COLUMNS, changed, claimed, ended, locked, task_of
+from trunkline.extensions.tasks.rows import COLUMNS, changed, claimed, ended, known, locked, marked, recorded, task_of
 from trunkline.extensions.tasks.states import ENDS, Status, sources, target
 from trunkline.extensions.tasks.tables import attempts, payloads, tasks
 from trunkline.extensions.tasks.turns import Turn
@@ -32,7 +32,22 @@ TOPIC = "tasks"
 
 
 _LOAD = select(*COLUMNS).where(_c.id == bindparam("id"), _c.scope == bindparam("scope"))
+_OUTCOME = (
+    select(payloads.c.outcome)
+    .join(tasks, _c.id == payloads.c.task)
+    .where(_c.id == bindparam("id"), _c.scope == bindparam("scope"))
+)
+_BY_KEY = select(*COLUMNS, _c.digest).where(
+    _c.scope == bindparam("scope"),
+    _c.owner == bindparam("owner"),
+    _c.tool == bindparam("tool"),
+    _c.key == bindparam("key"),
+    _c.key.is_not(None),
+)
+_REPLAY = select(payloads.c.replay).where(payloads.c.task == bindparam("id"))
+_NOW = select(clock())
 _WITH_PAYLOAD = payloads.insert()
+_ATTEMPT = attempts.insert()
 
 
 @cache
@@ -107,7 +122,9 @@ class TaskStore:
         if made is None:
             assert earlier is not None
             return self._same(earlier, new), False
-        self._tell(id)
+        if worker is None:
+            # Of one that has a worker nobody needs to know: its client does not know its id yet.
+            self._tell(id)
         return made, True
 
     async def load(self, id: str) -> Task | None:
@@ -121,11 +138,9 @@ class TaskStore:
 
     async def outcome(self, id: str) -> bytes | None:
         """The encoded result or error of a task that ended; None where it has none, or it was erased."""
-        query = select(payloads.c.outcome).join(tasks, _c.id == payloads.c.task)
-        query = query.where(_c.id == id, _c.scope == self._scope)
 
         def work(connection: Connection) -> bytes | None:
-            return connection.execute(query).scalar()
+            return connection.execute(_OUTCOME, {"id": id, "scope": self._scope}).scalar()
 
         return await self._database.read(work)
 
@@ -137,7 +152,7 @@ class TaskStore:
         """
 
         def work(connection: Connection) -> tuple[Task | None, bool]:
-            row = locked(connection, self._of(id, owner))
+            row = locked(connection, known(self._scope, id, owner))
             if row is None:
                 return None, False
             before = task_of(row)
@@ -146,12 +161,12 @@ class TaskStore:
             asked = asking(before.questions, row["asked"])
             taken = asked.answer(responses)
             if taken:
-                stored = connection.execute(select(payloads.c.replay).where(payloads.c.task == id)).scalar()
+                stored = connection.execute(_REPLAY, {"id": id}).scalar()
                 replay = with_answers(stored, id, taken)
-                connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
+                recorded(connection, id, replay)
             if asked.open:
-                return changed(connection, id, **asked.stored()), True
-            return changed(connection, id, **asked.stored(), status=target("answer"), due=clock()), True
+                return changed(connection, id, asked.stored()), True
+            return changed(connection, id, {**asked.stored(), "status": target("answer")}, after=0.0), True
 
         task, news = await self._database.write(work)
         if news:
@@ -168,15 +183,17 @@ class TaskStore:
         """
 
         def work(connection: Connection) -> tuple[Task | None, bool]:
-            row = locked(connection, self._of(id, owner))
+            row = locked(connection, known(self._scope, id, owner))
             if row is None:
                 return None, False
             before = task_of(row)
             if before.status in ENDS or before.cancelling:
                 return before, False
             if before.worker is not None:
-                return changed(connection, id, cancelling=True), True
-            return ended(connection, _c.id == id, "cancelled", b"", claims.CANCELLED, before.policy.retention), True
+                return changed(connection, id, {"cancelling": True}), True
+            return ended(
+                connection, known(self._scope, id), "cancelled", b"", claims.CANCELLED, before.policy.retention
+            ), True
 
         task, news = await self._database.write(work)
         if news:
@@ -218,11 +235,9 @@ class TaskStore:
         """Keep steps and answers so far; False where the claim is lost."""
 
         def work(connection: Connection) -> bool:
-            values = {"updated": clock()} if message is None else {"updated": clock(), "message": message}
-            mine = update(tasks).where(claimed(self._scope, id, run)).values(values).returning(_c.id)
-            if connection.execute(mine).first() is None:
+            if not marked(connection, claimed(self._scope, id, run), message):
                 return False
-            connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
+            recorded(connection, id, replay)
             return True
 
         kept = await self._database.write(work)
@@ -232,10 +247,9 @@ class TaskStore:
 
     async def tell(self, id: str, run: int, message: str) -> bool:
         """The status message; False where the claim is lost. A power failure may undo it."""
-        mine = update(tasks).where(claimed(self._scope, id, run)).values(message=message, updated=clock())
 
         def work(connection: Connection) -> bool:
-            return connection.execute(mine.returning(_c.id)).first() is not None
+            return marked(connection, claimed(self._scope, id, run), message)
 
         told = await self._database.write(work, single=True, durable=False)
         if told:
@@ -254,10 +268,9 @@ class TaskStore:
             asked = asking({}, row["asked"])
             for key, request in requests.items():
                 asked.ask(key, request.wire())
-            connection.execute(update(payloads).where(payloads.c.task == id).values(replay=replay))
-            return changed(
-                connection, id, **asked.stored(), status=target("park"), due=null(), worker=null(), message=null()
-            )
+            recorded(connection, id, replay)
+            left = {"status": target("park"), "due": None, "worker": None, "message": None}
+            return changed(connection, id, {**asked.stored(), **left})
 
         return self._told(await self._database.write(work))
 
@@ -275,30 +288,23 @@ class TaskStore:
             if before.cancelling:
                 return self._cancelled(connection, before)
             limit = before.policy.retry
-            now: float = connection.execute(select(clock())).scalar_one()
+            now: float = connection.execute(_NOW).scalar_one()
             late = limit.deadline is not None and now + delay > before.created + limit.deadline
             if late or before.attempt >= limit.attempts:
                 payload = msgspec.json.encode(InternalError().wire() if error is None else error)
-                return ended(connection, _c.id == id, "failed", payload, why, before.policy.retention)
+                return ended(connection, known(self._scope, id), "failed", payload, why, before.policy.retention)
             attempt = {
                 "task": id,
                 "number": before.attempt,
                 "began": row["began"],
-                "ended": clock(),
+                "ended": now,
                 "worker": before.worker,
                 "why": why,
                 "error": None if error is None else msgspec.json.encode(error),
             }
-            connection.execute(attempts.insert().values(attempt))
-            return changed(
-                connection,
-                id,
-                attempt=before.attempt + 1,
-                due=clock() + delay,
-                worker=null(),
-                began=null(),
-                message=why,
-            )
+            connection.execute(_ATTEMPT, attempt)
+            again = {"attempt": before.attempt + 1, "worker": None, "began": None}
+            return changed(connection, id, {**again, "message": why}, after=delay)
 
         return self._told(await self._database.write(work))
 
@@ -311,7 +317,7 @@ class TaskStore:
                 return None
             if row["cancelling"]:
                 return self._cancelled(connection, task_of(row))
-            return changed(connection, id, due=clock(), worker=null())
+            return changed(connection, id, {"worker": None}, after=0.0)
 
         return self._told(await self._database.write(work)) is not None
 
@@ -342,7 +348,7 @@ class TaskStore:
 
     # -- upkeep ----------------------------------------------------------------------------------------------------
 
-    async def expire(self, most: int = 500) -> list[Task]:
+    async def expire(self, most: int = 100) -> list[Task]:
         """Bring to their end the tasks whose life is over, and erase those that ended and are kept no longer.
 
         Parameters:
@@ -406,18 +412,12 @@ class TaskStore:
             self._tell(task.id)
         return task
 
-    def _of(self, id: str, owner: str | None) -> ColumnElement[bool]:
-        mine = and_(_c.id == id, _c.scope == self._scope)
-        return mine if owner is None else and_(mine, _c.owner == owner)
-
     def _cancelled(self, connection: Connection, task: Task) -> Task | None:
-        return ended(connection, _c.id == task.id, "cancelled", b"", claims.CANCELLED, task.policy.retention)
+        return ended(connection, known(self._scope, task.id), "cancelled", b"", claims.CANCELLED, task.policy.retention)
 
     def _by_key(self, connection: Connection, new: NewTask) -> tuple[Task, bytes] | None:
-        query = select(*COLUMNS, _c.digest).where(
-            _c.scope == self._scope, _c.owner == new.owner, _c.tool == new.tool, _c.key == new.key, _c.key.is_not(None)
-        )
-        row = connection.execute(query).mappings().first()
+        of = {"scope": self._scope, "owner": new.owner, "tool": new.tool, "key": new.key}
+        row = connection.execute(_BY_KEY, of).mappings().first()
         return None if row is None else (task_of(row), row["digest"])
 
     def _same(self, earlier: tuple[Task, bytes], new: NewTask) -> Task:

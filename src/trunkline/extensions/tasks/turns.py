@@ -59,20 +59,12 @@ def chosen(connection: Connection, turn: Turn, most: int, tools: Sequence[str] |
 
 def _full_tools(connection: Connection, scope: str) -> set[str]:
     """Tools that run as often as they may."""
-    # Whether a lease still runs is no condition: the index of what is due would be read, not that of what runs.
-    runs = func.sum(case((_c.due > clock(), 1), else_=0))
-    running = (
-        select(_c.tool)
-        .where(_c.scope == scope, _c.worker.is_not(None), _c.concurrency.is_not(None))
-        .group_by(_c.tool)
-        .having(runs >= func.min(_c.concurrency))
-    )
-    return set(connection.execute(running).scalars())
+    return set(connection.execute(_FULL, {"scope": scope}).scalars())
 
 
 def _next_rank(connection: Connection, scope: str, after: int | None) -> int | None:
-    query = select(func.min(_c.rank)).where(_c.scope == scope, _c.due.is_not(None))
-    found: int | None = connection.execute(query if after is None else query.where(_c.rank > after)).scalar_one()
+    query, values = (_FIRST_RANK, {"scope": scope}) if after is None else (_NEXT_RANK, {"scope": scope, "rank": after})
+    found: int | None = connection.execute(query, values).scalar_one()
     return found
 
 
@@ -137,10 +129,7 @@ def _within_limits(connection: Connection, scope: str, picked: list[RowMapping])
     for tool in sorted(limits):
         # Two that count at once would both find the last place free.
         one_at_a_time(connection, f"tasks {scope} {tool}")
-        running = select(func.count()).where(
-            _c.scope == scope, _c.tool == tool, _c.worker.is_not(None), _c.due > clock()
-        )
-        limits[tool] -= connection.execute(running).scalar_one()
+        limits[tool] -= connection.execute(_RUNNING, {"scope": scope, "tool": tool}).scalar_one()
     kept = []
     for row in picked:
         left = limits.get(row["tool"])
@@ -196,6 +185,18 @@ def _listed(queues: CTE) -> "Select[str, str, bool]":
     return select(queues.c.owner, queues.c.tool, (queues.c.due <= clock()).label("is_due")).order_by(queues.c.number)
 
 
+_FULL = (
+    select(_c.tool)
+    .where(_c.scope == bindparam("scope"), _c.worker.is_not(None), _c.concurrency.is_not(None))
+    .group_by(_c.tool)
+    # Whether a lease still runs is no condition: the index of what is due would be read, not that of what runs.
+    .having(func.sum(case((_c.due > clock(), 1), else_=0)) >= func.min(_c.concurrency))
+)
+_FIRST_RANK = select(func.min(_c.rank)).where(_c.scope == bindparam("scope"), _c.due.is_not(None))
+_NEXT_RANK = _FIRST_RANK.where(_c.rank > bindparam("rank"))
+_RUNNING = select(func.count()).where(
+    _c.scope == bindparam("scope"), _c.tool == bindparam("tool"), _c.worker.is_not(None), _c.due > clock()
+)
 _FIRST_QUEUES = _listed(_skipping(first=True))
 _QUEUES = _listed(_skipping(first=False))
 _OF_QUEUE = (

@@ -114,6 +114,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._draining = False
+        self._behind = True
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -210,6 +211,7 @@ class Worker:
         while not self._draining:
             self._wake.clear()
             pause = _IDLE
+            self._behind = True
             try:
                 due = await self._store.next_due()
                 room = self._pace.runs - len(self._runs)
@@ -219,8 +221,11 @@ class Worker:
                     for task in claimed:
                         self._begin(task)
                     pause = 0.0 if claimed else _BUSY
-                elif due is not None and room > 0:
-                    pause = min(_IDLE, max(due, 0.01))
+                elif due is not None and due <= 0:
+                    pause = _BUSY
+                else:
+                    self._behind = False
+                    pause = _IDLE if due is None else min(_IDLE, max(due, 0.01))
             except StorageUnavailable:
                 pause = 1.0
             except Exception:
@@ -248,7 +253,9 @@ class Worker:
 
     def _ended(self, life: asyncio.Task[None]) -> None:
         self._lives.discard(life)
-        self._wake.set()
+        if self._behind:
+            # There is room again for what is due.
+            self._wake.set()
         if not life.cancelled() and life.exception() is not None:
             logger.error("a task could not be looked after", exc_info=life.exception())
 
@@ -275,12 +282,16 @@ class Worker:
         if running.reason != "lost":
             await running.flush()
             await settle(self._store, running, context, work, self._safe(str(context.params.name), running.policy))
+        if work.cancelled() or work.exception() is not None:
+            # It may be due again.
+            self._wake.set()
 
     async def _lost(self, task: Task) -> None:
         try:
             await lost(self._store, task, self._safe(task.tool, task.policy))
         finally:
             self._runs.pop(task.id, None)
+            self._wake.set()
 
     def _safe(self, tool: str, policy: TaskPolicy) -> bool:
         """Whether a run may be made again that may have done its work in part: the tool says so, or its author."""
@@ -302,7 +313,9 @@ class Worker:
                 await run.flush()
 
     async def _expire(self) -> None:
-        await self._store.expire()
+        # One look is bounded; whoever makes tasks faster than that must not get ahead of it.
+        while await self._store.expire():
+            pass
 
 
 def _log(running: Running, context: Context, work: "asyncio.Future[Result]", seconds: float) -> None:
