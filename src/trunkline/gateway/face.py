@@ -180,7 +180,9 @@ class Face:
         result = await self._forward(context, route, name=route.name)
         if carrying is not None and result.get("resultType") == "task":
             return carrying.created(context, self._upstreams[route.upstream], result)
-        return self._exposed(context, route, result)
+        if context.run is not None:
+            return self._exposed(context, route, result)
+        return rewriting.call_result(result, self.exposing(route.upstream))
 
     async def get_prompt(self, context: Context) -> Result:
         """Answer `prompts/get`."""
