@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import text, update
 
-from tests.extensions.tasks.storing import emptied, new
+from tests.extensions.tasks.storing import new
 from trunkline.engine.doors import InputRequest
 from trunkline.extensions.tasks.policy import Retry, TaskPolicy
 from trunkline.extensions.tasks.records import Bounds, Task
@@ -277,14 +275,6 @@ class Store(RuleBasedStateMachine):
             assert self._do(elsewhere.load(id)) is None
             assert self._do(elsewhere.outcome(id)) is None
             assert self._do(elsewhere.cancel(id, None)) is None
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'trunkline.db'}"
-    else:
-        yield emptied(request.getfixturevalue("postgresql"))
 
 
 @pytest.mark.timeout(300)
