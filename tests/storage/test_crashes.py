@@ -1,9 +1,6 @@
 """Processes killed with SIGKILL: nothing that was acknowledged is lost, and the others notice."""
 
 import asyncio
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,43 +8,20 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.storage.conftest import QUICK
+from tests.storage.stages import Stage
 from tests.storage.test_replicas import inbox, until
 from trunkline.storage.storage import open_storage
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.timeout(120)
 
 
-class Replica:
-    """A replica in a process; `lines` is what it printed so far."""
-
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "tests.storage.stage_replica", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def kill(self) -> list[str]:
-        self.process.kill()
-        self.process.wait(20)
-        self._reader.join(20)
-        return self.lines
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            self.lines.extend(line.strip() for line in lines if line.endswith("\n"))
-
-
 @pytest.fixture
-def replica() -> Iterator[Callable[..., Replica]]:
+def replica() -> Iterator[Callable[..., Stage]]:
     """Starts replicas; none outlives the test."""
-    started: list[Replica] = []
+    started: list[Stage] = []
 
-    def start(*arguments: str) -> Replica:
-        started.append(Replica(*arguments))
+    def start(*arguments: str) -> Stage:
+        started.append(Stage("tests.storage.stage_replica", *arguments))
         return started[-1]
 
     yield start
@@ -55,7 +29,7 @@ def replica() -> Iterator[Callable[..., Replica]]:
         one.kill()
 
 
-async def test_acknowledged_records_survive(url: str, replica: Callable[..., Replica]) -> None:
+async def test_acknowledged_records_survive(url: str, replica: Callable[..., Stage]) -> None:
     writer = replica(url, "write")
     await until(lambda: len(writer.lines) > 200)
 
@@ -66,7 +40,7 @@ async def test_acknowledged_records_survive(url: str, replica: Callable[..., Rep
         assert all([await store.load(key) == key.partition(".")[2].encode() for key in keys])
 
 
-async def test_flushed_events_survive_and_their_stream_is_lost(url: str, replica: Callable[..., Replica]) -> None:
+async def test_flushed_events_survive_and_their_stream_is_lost(url: str, replica: Callable[..., Stage]) -> None:
     async with open_storage(url, timing=QUICK) as storage:
         writer = replica(url, "events")
         await until(lambda: len(writer.lines) > 100)
@@ -82,7 +56,7 @@ async def test_flushed_events_survive_and_their_stream_is_lost(url: str, replica
         assert acknowledged in [event for event, _ in tail.events]
 
 
-async def test_acknowledged_mail_of_a_killed_sender_arrives_once(url: str, replica: Callable[..., Replica]) -> None:
+async def test_acknowledged_mail_of_a_killed_sender_arrives_once(url: str, replica: Callable[..., Stage]) -> None:
     async with open_storage(url, timing=QUICK) as storage:
         got = inbox(storage)
         writer = replica(url, "mail", storage.name)
@@ -97,7 +71,7 @@ async def test_acknowledged_mail_of_a_killed_sender_arrives_once(url: str, repli
         assert got == [(name, b"%d" % number) for number in range(len(got))]
 
 
-async def test_killed_replicas_do_not_disturb_those_that_live(url: str, replica: Callable[..., Replica]) -> None:
+async def test_killed_replicas_do_not_disturb_those_that_live(url: str, replica: Callable[..., Stage]) -> None:
     async with open_storage(url, timing=QUICK) as storage:
         for _ in range(2):
             replicas = [replica(url, "write"), replica(url, "events")]
@@ -121,7 +95,7 @@ async def test_what_is_acknowledged_waits_for_the_disk(tmp_path: Path) -> None:
             assert await storage._database.write(synchronous, durable=durable) == (full if durable else normal)
 
 
-async def test_the_lease_of_whoever_died_is_free_after_its_time(url: str, replica: Callable[..., Replica]) -> None:
+async def test_the_lease_of_whoever_died_is_free_after_its_time(url: str, replica: Callable[..., Stage]) -> None:
     async with open_storage(url) as storage:
         holder = replica(url, "hold")
         await until(lambda: len(holder.lines) == 2)

@@ -21,8 +21,8 @@ from trunkline.extensions.tasks.versions import TASKS
 from trunkline.extensions.tasks.worker import Pace, Rule
 from trunkline.gateway import Federation, names, relaying
 from trunkline.gateway.catalog import Catalog, Part
-from trunkline.gateway.listing import Item
 from trunkline.protocol import json
+from trunkline.protocol.annotations import may_run_twice
 from trunkline.protocol.messages import Params
 from trunkline.transports.stored import Stored
 
@@ -198,11 +198,6 @@ def _rules(part: Part, settings: TaskSettings) -> Sequence[tuple[str, Rule]]:
     for item, name, seen in zip(share.items, own, shown, strict=True):
         policy = None if name in share.refused else settings.policy(name)
         if policy is not None:
-            safe = settings.idempotent_tool(name, _declares_idempotent(item))
+            safe = settings.idempotent_tool(name, may_run_twice(item))
             made.append((seen, Rule(policy, idempotent=safe, structured="outputSchema" in item)))
     return made
-
-
-def _declares_idempotent(tool: Item) -> bool:
-    hints = tool.get("annotations")
-    return isinstance(hints, Mapping) and (hints.get("idempotentHint") is True or hints.get("readOnlyHint") is True)

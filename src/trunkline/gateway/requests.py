@@ -25,6 +25,7 @@ from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session
 from trunkline.gateway.shelf import Shelf
 from trunkline.portable.model import Entry
+from trunkline.protocol.annotations import may_run_twice
 from trunkline.protocol.messages import CAPABILITIES_KEY
 
 _ROUNDS = 20
@@ -82,10 +83,7 @@ class Requests:
             return True
         share = self._shelf.lists.get("tools")
         tool = next((item for item in share.items if item["name"] == params.get("name")), None) if share else None
-        annotations = tool.get("annotations") if tool is not None else None
-        if not isinstance(annotations, Mapping):
-            return False
-        return annotations.get("readOnlyHint") is True or annotations.get("idempotentHint") is True
+        return tool is not None and may_run_twice(tool)
 
     def _finds_again(self, meta: object) -> bool:
         """Whether the upstream finds what it made of a call when the call comes again, by the caller's key."""

@@ -4,7 +4,6 @@ What it is for: what the tasks extension has to know of a server's tools, and wh
 What may live here: the way from options of a tool to its rule. What may not: tasks themselves.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.errors import ConfigError
@@ -12,6 +11,7 @@ from trunkline.extensions.tasks.extension import Tasks
 from trunkline.extensions.tasks.policy import TaskPolicy
 from trunkline.extensions.tasks.versions import TASKS
 from trunkline.extensions.tasks.worker import Rule
+from trunkline.protocol.annotations import may_run_twice
 from trunkline.server.tools import Tool
 from trunkline.transports.stored import Stored
 
@@ -44,11 +44,9 @@ class TaskTools:
 
     def add(self, tool: Tool, policy: "TaskPolicy | Literal[True]") -> None:
         """A tool whose calls become tasks."""
-        annotations = tool.listed.get("annotations")
-        hints = annotations if isinstance(annotations, Mapping) else {}
         self.rules[tool.name] = Rule(
             TaskPolicy() if policy is True else policy,
-            idempotent=hints.get("idempotentHint") is True or hints.get("readOnlyHint") is True,
+            idempotent=may_run_twice(tool.listed),
             structured="outputSchema" in tool.listed,
         )
 

@@ -11,18 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.extensions.tasks.campaign import Campaign, Told, Troupe, faults, read
-from tests.extensions.tasks.storing import emptied
 
 TOOLS = ("often", "once", "flaky", "late")
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'trunkline.db'}"
-    return emptied(request.getfixturevalue("postgresql"))
 
 
 @pytest.mark.parametrize("count", [24, pytest.param(1000, marks=pytest.mark.soak)])

@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 
 from tests.extensions.tasks.calling import Answer, Caller
-from tests.extensions.tasks.storing import emptied
 
 ROOT = Path(__file__).parents[3]
 YES = {"action": "accept", "content": {"name": "Ann"}}
@@ -64,14 +63,6 @@ class Scene:
 
     def counted(self) -> Counter[str]:
         return Counter(words[0] for words in self.done())
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with tables and nothing in them."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'trunkline.db'}"
-    return emptied(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import get_args
 
 import msgspec
 import pytest
 
-from tests.extensions.tasks.storing import emptied, new, run_one
+from tests.extensions.tasks.storing import new, run_one
 from trunkline.engine.doors import InputRequest
 from trunkline.extensions.tasks.operating import AllTasks
 from trunkline.extensions.tasks.policy import Retry, TaskPolicy
@@ -23,13 +22,6 @@ SHOWN: tuple[Shown, ...] = (*get_args(Status), "waiting", "running", "retrying",
 ASK = InputRequest("elicitation/create", {"message": "Sure?", "requestedSchema": {"type": "object", "properties": {}}})
 REPLAY = b'{"chain":"c","steps":{"one":1}}'
 TWICE = TaskPolicy(retry=Retry(attempts=5))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'trunkline.db'}"
-    return emptied(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture

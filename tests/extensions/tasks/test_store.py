@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from tests.extensions.tasks.storing import emptied, new, opened, run_one
+from tests.extensions.tasks.storing import new, opened, run_one
 from trunkline.engine.doors import InputRequest
 from trunkline.errors import InvalidParams, Overloaded
 from trunkline.extensions.tasks.policy import Retry, TaskPolicy
@@ -20,13 +19,6 @@ ASK = InputRequest(
 )
 YES = {"action": "accept", "content": {"ok": True}}
 REPLAY = b'{"chain":"c","steps":{"one":1}}'
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'trunkline.db'}"
-    return emptied(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture

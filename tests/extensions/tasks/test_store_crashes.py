@@ -2,63 +2,27 @@
 
 import asyncio
 import json
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.extensions.tasks.storing import emptied, new, opened
+from tests.extensions.tasks.storing import new, opened
+from tests.storage.stages import Stage
 from trunkline.extensions.tasks.policy import TaskPolicy
 
-ROOT = Path(__file__).parents[3]
-
 pytestmark = pytest.mark.timeout(200)
-
-
-class Stage:
-    """A process, and what it said it had done."""
-
-    def __init__(self, url: str, name: str) -> None:
-        command = [sys.executable, "-m", "tests.extensions.tasks.stage_store", url, name]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self.lines: list[list[str]] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def kill(self) -> list[list[str]]:
-        self.process.kill()
-        self.process.wait(20)
-        self._reader.join(20)
-        return self.lines
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            self.lines.extend(line.split() for line in lines if line.endswith("\n"))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'trunkline.db'}"
-    else:
-        yield emptied(request.getfixturevalue("postgresql"))
 
 
 async def test_what_was_acknowledged_is_there_once(url: str) -> None:
     said: list[list[str]] = []
     for round in range(3):
-        stages = [Stage(url, f"{who}{round}") for who in ("a", "b")]
+        stages = [Stage("tests.extensions.tasks.stage_store", url, f"{who}{round}") for who in ("a", "b")]
         try:
             async with asyncio.timeout(60):
                 while any(len(stage.lines) < 60 for stage in stages):
                     await asyncio.sleep(0.02)
         finally:
             for stage in stages:
-                said += stage.kill()
+                said += [line.split() for line in stage.kill()]
 
     async with opened(url) as store:
         for _, id, number in (line for line in said if line[0] == "created"):

@@ -3,20 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from tests.extensions.tasks.storing import emptied, new, opened
+from tests.extensions.tasks.storing import new, opened
 from trunkline.extensions.tasks.policy import TaskPolicy
 from trunkline.extensions.tasks.store import TaskStore
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'trunkline.db'}"
-    return emptied(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture
