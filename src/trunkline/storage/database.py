@@ -103,7 +103,7 @@ class Database(Protocol):
         """Run work in a transaction of its own, or one it shares with other work that waits.
 
         Parameters:
-            single: the work is one statement.
+            single: each statement may be committed by itself; on SQLite they share a transaction anyway.
             durable: False where a power failure may undo it.
             probe: try even while the database is known to be out of reach.
         """

@@ -6,16 +6,15 @@ What may live here: the operations. What may not: statements that stand in `clai
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Executable, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from trunkline.engine.doors import InputRequest
 from trunkline.errors import InternalError, InvalidParams
 from trunkline.extensions.tasks import claims, expiry, listing
 from trunkline.extensions.tasks.asking import asking, with_answers
-from trunkline.extensions.tasks.policy import encoded
+from trunkline.extensions.tasks.creation import created, values_of
 from trunkline.extensions.tasks.records import Attempt, Bounds, NewTask, Task, TaskFilter
 from trunkline.extensions.tasks.room import Room
 from trunkline.extensions.tasks.rows import COLUMNS, changed, claimed, ended, known, locked, marked, recorded, task_of
@@ -23,7 +22,7 @@ from trunkline.extensions.tasks.states import ENDS, Status, sources, target
 from trunkline.extensions.tasks.tables import attempts, payloads, tasks
 from trunkline.extensions.tasks.turns import Turn
 from trunkline.storage.storage import Storage
-from trunkline.storage.tables import clock, insert
+from trunkline.storage.tables import clock
 
 _c = tasks.c
 
@@ -46,19 +45,7 @@ _BY_KEY = select(*COLUMNS, _c.digest).where(
 )
 _REPLAY = select(payloads.c.replay).where(payloads.c.task == bindparam("id"))
 _NOW = select(clock())
-_WITH_PAYLOAD = payloads.insert()
 _ATTEMPT = attempts.insert()
-
-
-@cache
-def _creating(dialect: str, running: bool, mortal: bool) -> Executable:
-    """Made once: a statement that is built anew costs more than its execution."""
-    times: dict[str, ColumnElement[float]] = {"created": clock(), "updated": clock(), "due": clock()}
-    if running:
-        times |= {"began": clock(), "due": clock() + bindparam("lease")}
-    if mortal:
-        times |= {"ends": clock() + bindparam("life"), "sweep": clock() + bindparam("life")}
-    return insert(dialect, tasks).values(times).on_conflict_do_nothing().returning(*COLUMNS)
 
 
 class TaskStore:
@@ -103,22 +90,18 @@ class TaskStore:
                 return self._same(earlier, new), False
         await self._room.take(new.owner)
         id = f"t-{secrets.token_urlsafe(18)}"
-        row = self._row(id, new, worker, lease)
-        running, mortal = worker is not None, new.policy.ttl is not None
+        given = values_of(id, self._scope, new, worker, lease)
 
         def work(connection: Connection) -> tuple[Task | None, tuple[Task, bytes] | None]:
-            statement = _creating(connection.dialect.name, running, mortal)
             while True:
-                made = connection.execute(statement, row).mappings().first()
+                made = created(connection, given)
                 if made is not None:
-                    payload = {"task": id, "request": new.request, "replay": new.replay}
-                    connection.execute(_WITH_PAYLOAD, payload)
                     return task_of(made, new.request, new.replay), None
                 earlier = self._by_key(connection, new)
                 if earlier is not None:
                     return None, earlier
 
-        made, earlier = await self._database.write(work)
+        made, earlier = await self._database.write(work, single=True)
         if made is None:
             assert earlier is not None
             return self._same(earlier, new), False
@@ -428,29 +411,3 @@ class TaskStore:
                 {"dev.trunkline/reason": "key_reused"},
             )
         return task
-
-    def _row(self, id: str, new: NewTask, worker: str | None, lease: float) -> dict[str, object]:
-        row: dict[str, object] = {
-            "id": id,
-            "scope": self._scope,
-            "owner": new.owner,
-            "client": new.client,
-            "tool": new.tool,
-            "status": target("create"),
-            "erased": False,
-            "worker": worker,
-            "ran_by": worker,
-            "run": 0 if worker is None else 1,
-            "attempt": 1,
-            "cancelling": False,
-            "rank": -new.policy.priority,
-            "concurrency": new.policy.concurrency,
-            "policy": encoded(new.policy),
-            "key": new.key,
-            "digest": new.digest,
-        }
-        if worker is not None:
-            row["lease"] = lease
-        if new.policy.ttl is not None:
-            row["life"] = new.policy.ttl
-        return row
