@@ -37,6 +37,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     return emptied(request.getfixturevalue("postgresql"))
 
 
+def heed_interrupts() -> None:
+    """As from a terminal: what a shell runs in the background is told to ignore them, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def called(tool: str = "report", policy: TaskPolicy | None = None) -> NewTask:
     """A call with a secret in it, stored as it is."""
     params = json.dumps({"name": tool, "arguments": {"password": SECRET}}).encode()
@@ -240,7 +245,7 @@ def test_watch_says_a_line_for_each_change_until_the_task_ends(url: str) -> None
 def test_watch_follows_all_that_fit(url: str) -> None:
     async def scene(store: TaskStore) -> list[Task]:
         words = [TRUNKLINE, "tasks", "watch", url, "--tool", "report", "--status", "failed", "--json"]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
         assert process.stdout is not None
         for tool in ("report", "other"):
             task, _ = await store.create(called(tool), worker="w")

@@ -104,8 +104,12 @@ def how_to_use(url: str, tool: str | None) -> RenderableType:
 
 
 def settled(statuses: Sequence["UpstreamStatus"]) -> bool:
-    """Whether every upstream is up, or known not to be."""
-    return all(status.state in _SETTLED for status in statuses)
+    """Whether every upstream is up and has told its tools, or is known to be in trouble."""
+    return all(status.state in _SETTLED and not _is_silent(status) for status in statuses)
+
+
+def _is_silent(status: "UpstreamStatus") -> bool:
+    return status.state == "ready" and status.tools is None and not status.error
 
 
 @dataclass(frozen=True, slots=True)

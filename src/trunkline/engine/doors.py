@@ -346,9 +346,9 @@ class Extension(msgspec.Struct, frozen=True):
     Parameters:
         identifier: for example `io.modelcontextprotocol/tasks`.
         settings: its object under `capabilities.extensions`.
-        offered: whether it is declared there at the moment; by default it always is.
         methods: method -> handler.
         names: method -> the parameter `Mcp-Name` mirrors for it.
+        offered: whether it is declared under `capabilities` at the moment; by default it always is.
         listen_keys: keys it adds to the filter of `subscriptions/listen`.
         listen: called for a filter with one of these keys, given the whole filter.
         interceptor: joins the chain around every request.
@@ -361,9 +361,9 @@ class Extension(msgspec.Struct, frozen=True):
 
     identifier: str
     settings: Mapping[str, object] = {}
-    offered: Callable[[], bool] | None = None
     methods: Mapping[str, Callable[["Context"], Awaitable[Result]]] = {}
     names: Mapping[str, str] = {}
+    offered: Callable[[], bool] | None = None
     listen_keys: tuple[str, ...] = ()
     listen: Callable[["Context", Mapping[str, object]], Awaitable[Ear]] | None = None
     interceptor: Interceptor | None = None
