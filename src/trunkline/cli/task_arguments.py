@@ -61,6 +61,9 @@ def worker(commands: Commands) -> None:
     )
     made.add_argument("target", help="server.py or package.module:object, or a configuration; as for `trunkline up`")
     made.add_argument("--storage", metavar="URL", help="the database that its server uses (default: as it says itself)")
+    made.add_argument(
+        "--keys", metavar="FILE", help="the file of keys that its server uses (default: as it says itself)"
+    )
     made.add_argument("--runs", type=count, metavar="N", help="tasks it runs at once (default: 100)")
     made.add_argument("--lease", type=span, metavar="SECONDS", help=_LEASE)
     made.add_argument(

@@ -5,7 +5,7 @@ import argparse
 from trunkline.assembly import logs
 from trunkline.assembly.executing import check_tasks, execute
 from trunkline.assembly.serving import run as run_loop
-from trunkline.assembly.sharing import MEMORY, Sharing
+from trunkline.assembly.sharing import MEMORY, Sharing, key_ring
 from trunkline.assembly.target import classify, load_server
 from trunkline.errors import ConfigError
 from trunkline.extensions.tasks.worker import Pace
@@ -42,14 +42,20 @@ def _of_server(arguments: argparse.Namespace) -> Application:
     server.task_pace = paced(server.task_pace, arguments.runs, arguments.lease, arguments.tools)
     if arguments.storage is not None:
         server.storage = None if arguments.storage == MEMORY else Stored(arguments.storage)
-    return server.application
+    application = server.application
+    keys = key_ring(Sharing(arguments.storage, arguments.keys))
+    if keys is not None:
+        server.engine.keys = keys
+        keys.follow_with(application)
+    return application
 
 
 def _of_gateway(arguments: argparse.Namespace, path: str) -> Application:
     from trunkline.assembly.gateway import read_gateway
 
     pace = paced(None, arguments.runs, arguments.lease, arguments.tools)
-    return read_gateway(path, sharing=Sharing(arguments.storage), home=True, task_pace=pace).application
+    sharing = Sharing(arguments.storage, arguments.keys)
+    return read_gateway(path, sharing=sharing, home=True, task_pace=pace).application
 
 
 def paced(own: Pace | None, runs: int | None, lease: float | None, tools: list[str] | None) -> Pace:
