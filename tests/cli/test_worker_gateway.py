@@ -162,7 +162,8 @@ async def test_what_a_client_says_to_the_gateway_reaches_the_run_at_the_worker(s
     await scene.until_begun("long")
     await caller.cancel(long)
     task = await caller.until(asks, "input_required")
-    await caller.update(asks, dict.fromkeys(task["inputRequests"], {"action": "accept", "content": {"name": "Ann"}}))
+    answer = {"action": "accept", "content": {"name": "Ann"}}
+    await caller.update(asks, dict.fromkeys(task["inputRequests"], answer))
 
     assert (await caller.ended(long))["status"] == "cancelled"
     assert text_of((await caller.ended(asks))["result"]) == "Hello, Ann!"

@@ -1,6 +1,6 @@
-"""A server of a revision before 2026-07-28, over stdio and by hand: `python older.py REVISION`.
+"""A server of a revision before 2026-07-28, over stdio and by hand: `python older.py REVISION [LEDGER]`.
 
-It can wait, die, and ask a person in the middle of a call.
+It can wait, die, and ask a person in the middle of a call. The ledger is told of calls that say which one they are.
 """
 
 import json
@@ -14,6 +14,7 @@ OBJECT = {"type": "object"}
 TOOLS = [
     {"name": "wait", "inputSchema": OBJECT},
     {"name": "ask", "inputSchema": OBJECT},
+    {"name": "name", "inputSchema": OBJECT, "annotations": {"idempotentHint": True}},
     {"name": "die_once", "inputSchema": OBJECT},
     {"name": "die_once_safely", "inputSchema": OBJECT, "annotations": {"idempotentHint": True}},
 ]
@@ -28,14 +29,23 @@ def text(words):
     return {"content": [{"type": "text", "text": words}]}
 
 
+def note(given, what):
+    if "n" in given:
+        file = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, f"{given['n']} {what}\n".encode())
+        os.close(file)
+
+
 def call(name, given):
     if name == "wait":
         time.sleep(given["seconds"])
         return text(f"waited in {REVISION}")
-    if name == "ask":
+    if name in ("ask", "name"):
+        note(given, "run -")
         write({"id": "q", "method": "elicitation/create", "params": ASK})
-        answer = json.loads(sys.stdin.readline())
-        return text(f"Hello, {answer['result']['content']['name']}!")
+        person = json.loads(sys.stdin.readline())["result"]["content"]["name"]
+        note(given, f"told {person}")
+        return text(f"Hello, {person}!" if name == "ask" else person)
     with Path(given["ledger"]).open("a") as ledger:
         ledger.write("began\n")
     if Path(given["ledger"]).read_text().count("\n") == 1:

@@ -1,100 +1,129 @@
-"""Many tasks while their processes are killed all the time, and what has to hold of each afterwards."""
+"""Many tasks while their processes are killed all the time; what has to hold of them afterwards is in `verdict`."""
 
 import asyncio
 import contextlib
+import os
 import random
+import re
 import signal
 import subprocess
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 
 from tests.extensions.tasks.calling import ENDED, Answer, Caller, Refused
+from tests.extensions.tasks.verdict import Kind, Told
 
 ROOT = Path(__file__).parents[3]
-ATTEMPTS = 8
-STEPS = ("one", "two", "three")
+URL = re.compile(r"http://127\.0\.0\.1:\d+/mcp(?=\s)")
+NOWHERE = "http://127.0.0.1:1/mcp"
 POINTS = ("create", "claim", "record", "park", "answer", "retry", "finish", "renew")
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds after which a task counts as stuck."""
 
 POLL = 0.2
-
-
-@dataclass
-class Told:
-    """What a client was told of one call.
-
-    `answers`: the names it sent, of which one counts. `lost`: the call had no answer and may not be sent again.
-    """
-
-    tool: str
-    id: str | None = None
-    task: Answer | None = None
-    answers: list[str] = field(default_factory=list)
-    lost: bool = False
-    direct: Answer | None = None
 
 
 class Troupe:
     """Processes that are killed and come back.
 
     Parameters:
-        command: starts one, which prints its URL; it gets a point as a further argument where it is to kill itself.
+        command: starts one, which prints its URL; given the point at which it kills itself, if it does.
+        folder: gets what they print.
+        seed: makes the same choices again.
         size: how many at a time.
-        chance: of a seed, so that its choices can be made again.
+        life: when one that still lives is killed, at least and at most, by the time its start took: on a busy machine
+            all would be starting all the time otherwise.
+        below: words in the command lines of children of theirs that are killed too, every second or two.
     """
 
-    def __init__(self, command: Sequence[str], size: int, chance: random.Random) -> None:
-        self._command = list(command)
-        self._chance = chance
-        self._processes: dict[int, subprocess.Popen[str]] = {}
+    def __init__(
+        self,
+        command: Callable[[str | None], Sequence[str]],
+        folder: Path,
+        seed: int,
+        size: int = 3,
+        life: tuple[float, float] = (0.3, 2.0),
+        below: str | None = None,
+    ) -> None:
+        self._command = command
+        self._folder = folder
+        self._seed = seed
         self._size = size
+        self._life = life
+        self._below = below
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._began = 0
+        self._took: dict[int, float] = {}
         self.urls: dict[int, str] = {}
         self.kills = 0
+        self.kills_below = 0
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """All of them, killed again and again until the body ends."""
-        lives = []
+        chances = [random.Random(f"{self._seed} process {at}") for at in range(self._size)]
         try:
-            await asyncio.gather(*(self._start(at) for at in range(self._size)))
-            lives = [asyncio.create_task(self._live(at)) for at in range(self._size)]
-            yield
+            async with asyncio.TaskGroup() as group:
+                async with asyncio.TaskGroup() as first:
+                    for at, chance in enumerate(chances):
+                        first.create_task(self._start(at, chance))
+                lives = [group.create_task(self._live(at, chance)) for at, chance in enumerate(chances)]
+                if self._below is not None:
+                    lives.append(group.create_task(self._cull(random.Random(f"{self._seed} below"), self._below)))
+                yield
+                for life in lives:
+                    life.cancel()
         finally:
-            for life in lives:
-                life.cancel()
-            await asyncio.gather(*lives, return_exceptions=True)
             for process in self._processes.values():
-                self._end(process)
+                process.kill()
+                process.wait(20)
 
-    async def _live(self, at: int) -> None:
+    async def _live(self, at: int, chance: random.Random) -> None:
         while True:
-            await asyncio.sleep(self._chance.uniform(0.5, 4.0))
-            process = self._processes.pop(at)
-            del self.urls[at]
-            self._end(process)
+            process = self._processes[at]
+            deadline = time.monotonic() + self._took[at] * chance.uniform(*self._life)
+            while process.poll() is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+            self.urls.pop(at)
+            await asyncio.to_thread(process.wait)
             self.kills += 1
-            await self._start(at)
+            await self._start(at, chance)
 
-    async def _start(self, at: int) -> None:
-        point = []
-        if self._chance.random() < 0.5:
-            when, method = self._chance.choice(("before", "after")), self._chance.choice(POINTS)
-            point = [f"{when}:{method}:{self._chance.randint(1, 20)}"]
-        process = subprocess.Popen([*self._command, *point], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    async def _start(self, at: int, chance: random.Random) -> None:
+        point = None
+        if chance.random() < 0.5:
+            when, method = chance.choice(("before", "after")), chance.choice(POINTS)
+            point = f"{when}:{method}:{chance.randint(1, 20)}"
+        self._began += 1
+        began = time.monotonic()
+        printed = self._folder / f"process-{self._began}"
+        with printed.open("wb") as file:
+            process = subprocess.Popen(self._command(point), stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
         self._processes[at] = process
-        assert process.stdout is not None
-        self.urls[at] = (await asyncio.to_thread(process.stdout.readline)).strip()
+        while (url := URL.search(printed.read_text())) is None:
+            assert process.poll() in (None, -signal.SIGKILL), printed.read_text()
+            if process.poll() is not None:
+                break
+            await asyncio.sleep(0.05)
+        self._took[at] = time.monotonic() - began
+        self.urls[at] = url[0] if url is not None else NOWHERE
 
-    def _end(self, process: "subprocess.Popen[str]") -> None:
-        process.send_signal(signal.SIGKILL)
-        process.wait(20)
-        assert process.stdout is not None
-        process.stdout.close()
+    async def _cull(self, chance: random.Random, words: str) -> None:
+        """Kill one of the children at a time."""
+        while True:
+            await asyncio.sleep(chance.uniform(0.5, 3.0))
+            parents = ",".join(str(process.pid) for process in self._processes.values())
+            ps = ["ps", "-ww", "-o", "pid=,args=", "--ppid", parents]
+            listed = await asyncio.to_thread(subprocess.run, ps, capture_output=True, text=True)
+            children = [int(line.split()[0]) for line in listed.stdout.splitlines() if words in line]
+            if children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(children), signal.SIGKILL)
+                    self.kills_below += 1
 
 
 class Campaign:
@@ -102,23 +131,23 @@ class Campaign:
 
     Parameters:
         troupe: whom they call, whoever is there at the moment.
-        tools: what they call.
-        chance: of a seed.
+        kinds: what they call, by name, and what is promised of it.
+        seed: makes the same choices again.
     """
 
-    def __init__(self, troupe: Troupe, tools: Sequence[str], chance: random.Random) -> None:
+    def __init__(self, troupe: Troupe, kinds: Mapping[str, Kind], seed: int) -> None:
         self._troupe = troupe
-        self._tools = tools
-        self._chance = chance
+        self._kinds = kinds
+        self._seed = seed
+        self._chance = random.Random(seed)
         self.told: dict[int, Told] = {}
 
-    async def run(self, count: int, together: int) -> None:
-        """So many calls, so many at a time, each followed to its end."""
-        numbers = iter(range(count))
+    async def run(self, count: int, kills: int, together: int = 50) -> None:
+        """So many calls, and more until so many processes were killed, each followed to its end."""
 
         async def caller(http: aiohttp.ClientSession) -> None:
-            for n in numbers:
-                await self._follow(n, http)
+            while len(self.told) < count or self._troupe.kills < kills:
+                await self._follow(len(self.told), http)
 
         limit = aiohttp.ClientTimeout(total=20)
         async with aiohttp.ClientSession(timeout=limit) as http, asyncio.TaskGroup() as group:
@@ -126,7 +155,7 @@ class Campaign:
                 group.create_task(caller(http))
 
     async def _follow(self, n: int, http: aiohttp.ClientSession) -> None:
-        told = self.told[n] = Told(self._chance.choice(self._tools))
+        told = self.told[n] = Told(random.Random(f"{self._seed} call {n}").choice(list(self._kinds)))
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._start(n, told, http)
@@ -140,10 +169,15 @@ class Campaign:
 
     async def _start(self, n: int, told: Told, http: aiohttp.ClientSession) -> None:
         # A call that becomes a task while it runs has no record before: it may not be sent again.
-        if told.tool == "late":
+        if not self._kinds[told.tool].kept:
             try:
-                answer = await self._caller(http).call("late", n=n)
-            except (aiohttp.ClientError, IndexError):
+                answer = await self._sent(told.tool, n, http)
+            except aiohttp.ClientError:
+                told.lost = True
+                return
+            except Refused as refused:
+                if not _may_have_run(refused):
+                    raise
                 told.lost = True
                 return
         else:
@@ -153,6 +187,18 @@ class Campaign:
             told.id = answer["taskId"]
         else:
             told.direct = answer
+
+    async def _sent(self, tool: str, n: int, http: aiohttp.ClientSession) -> Answer:
+        """Send a call that may run once, again only where the answer says that it has not run."""
+        while True:
+            try:
+                return await self._caller(http).call(tool, n=n)
+            except IndexError:
+                await asyncio.sleep(0.05)
+            except Refused as refused:
+                if not _may_come_again(refused):
+                    raise
+                await asyncio.sleep(0.2)
 
     async def _answer(self, n: int, told: Told, http: aiohttp.ClientSession) -> None:
         assert told.task is not None
@@ -173,7 +219,7 @@ class Campaign:
             except (aiohttp.ClientError, IndexError):
                 await asyncio.sleep(0.05)
             except Refused as refused:
-                if not (isinstance(refused.data, dict) and refused.data.get("dev.trunkline/retry")):
+                if not _may_come_again(refused):
                     raise
                 await asyncio.sleep(0.2)
 
@@ -182,73 +228,25 @@ class Campaign:
         return Caller(self._chance.choice(list(self._troupe.urls.values())), http)
 
 
-@dataclass
-class Did:
-    """What functions did for one call, in order."""
-
-    lines: list[tuple[str, str]] = field(default_factory=list)
-
-    def of(self, what: str) -> list[str]:
-        """The details of all lines of a kind."""
-        return [detail for kind, detail in self.lines if kind == what]
+def _may_come_again(refused: Refused) -> bool:
+    return isinstance(refused.data, dict) and refused.data.get("dev.trunkline/retry") is True
 
 
-def read(ledger: Path) -> dict[int, Did]:
-    """The ledger's lines, `CALL WHAT DETAIL`, by call."""
-    found: dict[int, Did] = defaultdict(Did)
-    for line in ledger.read_text().splitlines() if ledger.exists() else []:
-        n, what, detail = line.split()
-        found[int(n)].lines.append((what, detail))
-    return found
+def _may_have_run(refused: Refused) -> bool:
+    return isinstance(refused.data, dict) and refused.data.get("dev.trunkline/mayHaveRun") is True
 
 
-def faults(told: Mapping[int, Told], done: Mapping[int, Did]) -> list[str]:
-    """What may not be, call by call; nothing where all is well."""
-    found = []
-    for n, one in told.items():
-        did = done.get(n, Did())
-        wrong = [*_ended(one), *_repeated(one, did), *_answered(one, did)]
-        found += [f"{n} {one.tool} {one.id}: {what}; {one.task}; {did.lines}" for what in wrong]
-    keys = [set(did.of(step)) for did in done.values() for step in STEPS]
-    if sum(map(len, keys)) != len(set().union(*keys)):
-        found.append("an idempotency key was used for two steps")
-    return found
+def summary(campaign: Campaign, troupe: Troupe) -> str:
+    """How it went, by tool: calls by their end."""
+    ends: dict[str, int] = {}
+    for one in campaign.told.values():
+        ends[f"{one.tool} {end_of(one)}"] = ends.get(f"{one.tool} {end_of(one)}", 0) + 1
+    return f"{troupe.kills} kills, and {troupe.kills_below} below; " + ", ".join(
+        f"{name}: {count}" for name, count in sorted(ends.items())
+    )
 
 
-def _ended(one: Told) -> Iterator[str]:
-    if one.lost or one.direct is not None:
-        return
-    if one.task is None or one.task["status"] not in ENDED:
-        yield "lost or stuck"
-    elif one.task["status"] == "failed":
-        reason = one.task["error"].get("data", {}).get("dev.trunkline/reason")
-        attempts = one.task["_meta"]["dev.trunkline/attempt"]
-        if reason != "lost" or (one.tool in ("often", "flaky") and attempts < ATTEMPTS):
-            yield "failed, though it may be tried again"
-    elif one.task["status"] != "completed":
-        yield "cancelled by nobody"
-
-
-def _repeated(one: Told, did: Did) -> Iterator[str]:
-    attempts = list(map(int, did.of("run")))
-    if attempts != sorted(attempts) or any(attempt > ATTEMPTS for attempt in attempts):
-        yield "ran beyond its policy"
-    # One that may not run twice runs again only to go on from its question.
-    if one.tool in ("once", "late") and len(attempts) > (2 if "told" in dict(did.lines) or one.answers else 1):
-        yield "ran again though it may not"
-    for step in STEPS:
-        if len(set(did.of(step))) > 1:
-            yield f"step {step} got two keys"
-    order = [what for what, _ in did.lines if what in STEPS]
-    if order != sorted(order, key=STEPS.index):
-        yield "a recorded step was computed again"
-
-
-def _answered(one: Told, did: Did) -> Iterator[str]:
-    names = set(did.of("told"))
-    if len(names) > 1:
-        yield "two answers were applied to one question"
-    if one.tool in ("often", "once") and one.task is not None and one.task["status"] == "completed":
-        text = one.task["result"]["content"][0]["text"]
-        if {text} != names or text not in one.answers:
-            yield f"the answer {text!r} is not the one that was given"
+def end_of(one: Told) -> str:
+    if one.task is not None:
+        return str(one.task["status"])
+    return "unanswered" if one.lost else "direct"

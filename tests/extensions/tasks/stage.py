@@ -15,8 +15,8 @@ import sys
 
 import uvicorn
 
+from tests.extensions.tasks.dying import die_at
 from trunkline import Context, Pace, Retry, Server, TaskPolicy
-from trunkline.extensions.tasks.store import TaskStore
 
 LEASE = 2.0
 FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -29,24 +29,6 @@ def note(*words: object) -> None:
     """Write down what was done; a death right afterwards loses nothing of it."""
     with open(ledger, "a") as file:
         file.write(" ".join(map(str, words)) + "\n")
-
-
-def die_at(when: str, method: str, count: str) -> None:
-    """Let the process die before or after a call of the store."""
-    original = getattr(TaskStore, method)
-    left = int(count)
-
-    async def dying(self: TaskStore, *arguments: object, **options: object) -> object:
-        nonlocal left
-        left -= 1
-        if left == 0 and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = await original(self, *arguments, **options)
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(TaskStore, method, dying)
 
 
 async def steps(context: Context) -> str:
@@ -93,7 +75,7 @@ async def plain(seconds: float) -> str:
 def main() -> None:
     """Serve until killed or told to stop."""
     if point:
-        die_at(*point[0].split(":"))
+        die_at(point[0])
     with socket.create_server(("127.0.0.1", int(os.environ.get("STAGE_PORT", "0")))) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
         config = uvicorn.Config(server.app, http="httptools", loop="uvloop", log_level="warning")

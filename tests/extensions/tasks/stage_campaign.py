@@ -11,7 +11,7 @@ import random
 import sys
 
 from tests.extensions.tasks import stage
-from tests.extensions.tasks.campaign import ATTEMPTS, STEPS
+from tests.extensions.tasks.verdict import ATTEMPTS, STEPS
 from trunkline import Context, Retry, Server, TaskPolicy
 
 FAILURES = 2
@@ -43,6 +43,7 @@ async def work(n: int, context: Context) -> str:
             await moment()
 
         await context.step(step, function)
+        note(n, "kept", step)
         await moment()
 
     one, two, three = STEPS
