@@ -134,6 +134,30 @@ async def test_a_caller_learns_at_once_that_it_backs_off_and_why() -> None:
     await upstream.stop()
 
 
+async def test_while_what_ended_is_cleared_away_callers_wait_for_why() -> None:
+    class Slow(Line):
+        async def close(self) -> None:
+            await clearing.wait()
+
+    async def connect() -> Line:
+        return Slow()
+
+    clearing = asyncio.Event()
+    upstream = Supervised("clock", connect, backoff=PATIENT)
+    lost = await upstream.ready(5)
+    lost.end.set_result("its process ended")
+    await until(lambda: upstream.connection is None)
+    callers = asyncio.gather(upstream.ready(5), upstream.renewed(lost, 5), return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert not callers.done(), callers.result()
+    clearing.set()
+    told, renewed = await callers
+    assert isinstance(told, UpstreamUnavailable)
+    assert told.message.startswith("upstream clock is down: its process ended; next attempt in ")
+    assert renewed is None
+    await upstream.stop()
+
+
 async def test_a_caller_waits_no_longer_than_it_wants_for_a_slow_start() -> None:
     async def never() -> Line:
         await asyncio.sleep(1000)

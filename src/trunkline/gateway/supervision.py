@@ -189,7 +189,7 @@ class Supervised(Generic[C]):
         self.start()
         try:
             async with asyncio.timeout(timeout):
-                while self._state == "starting":
+                while self._state == "starting" or self._clearing:
                     await self._change()
         except TimeoutError:
             raise self._unavailable(f"is still starting after {timeout:g} s", retry=True) from None
@@ -212,7 +212,7 @@ class Supervised(Generic[C]):
         end = time.time() + within
         try:
             async with asyncio.timeout(within):
-                while self._connection is lost and self._state == "ready":
+                while (self._connection is lost and self._state == "ready") or self._clearing:
                     await self._change()
                 while self._state in ("backing_off", "starting"):
                     tried = self._state == "starting"
@@ -290,6 +290,11 @@ class Supervised(Generic[C]):
             await closing
         except Exception:
             _log.exception("upstream %s: closing the connection raised", self.name)
+
+    @property
+    def _clearing(self) -> bool:
+        """Whether a connection has ended and what is left of it is not gone: why it ended is told after that."""
+        return self._state == "ready" and self._connection is None
 
     async def _change(self) -> None:
         if self._changed is None:
