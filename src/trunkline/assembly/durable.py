@@ -15,7 +15,7 @@ from trunkline.assembly.task_settings import TaskSettings
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Extension, Result
 from trunkline.engine.principal import Principal
-from trunkline.extensions.tasks.calls import Calls, refuse_key
+from trunkline.extensions.tasks.calls import Calls, has_key, refuse_key
 from trunkline.extensions.tasks.extension import Tasks
 from trunkline.extensions.tasks.versions import TASKS
 from trunkline.extensions.tasks.worker import Pace, Rule
@@ -56,7 +56,14 @@ class Durable:
         self._rules: dict[str, Rule] = {}
         if isinstance(shared, Stored):
             shared.include(TASKS)
-        self._tasks = Tasks(self.rule, lambda: list(self._known()), "", self._storage, pace=pace)
+        self._tasks = Tasks(
+            self.rule,
+            lambda: list(self._known()),
+            "",
+            self._storage,
+            pace=pace,
+            elsewhere=federation.remembers_keys,
+        )
 
     def become(self, settings: Mapping[str, TaskSettings]) -> None:
         """Have these settings from now on; tasks that exist keep what they were made with."""
@@ -66,12 +73,17 @@ class Durable:
         """What there is to know of a tool, by the gateway's name; None where it never is a task."""
         return self._known().get(tool)
 
-    def unknown(self, tool: object) -> bool:
-        """Whether it cannot be told yet: its server has not listed it, and may."""
+    def unknown(self, tool: object, context: Context) -> bool:
+        """Whether it cannot be told yet, and the call depends on it: its server has not listed it, and may."""
         catalog = self._federation.catalog
         if not isinstance(tool, str) or catalog.find("tools", tool) is not None:
             return False
-        return catalog.owner(tool) in self._settings
+        owner = catalog.owner(tool)
+        return owner in self._settings or (owner is not None and has_key(context))
+
+    def elsewhere(self, tool: str) -> bool:
+        """Whether the server of a tool remembers idempotency keys itself."""
+        return self._federation.remembers_keys(tool)
 
     async def learn(self, tool: str) -> None:
         """Wait until it can be told. Raises what calling the tool would."""
@@ -118,7 +130,7 @@ class _AtOnce:
         self._calls = calls
 
     def __call__(self, context: Context, call_next: CallNext) -> Awaitable[Result]:
-        if context.method == "tools/call" and self._durable.unknown(context.params.name):
+        if context.method == "tools/call" and self._durable.unknown(context.params.name, context):
             return self._learned(context, call_next)
         return self._calls(context, call_next)
 
@@ -150,10 +162,10 @@ class _Beside:
 
     async def _call(self, context: Context, params: Params, call_next: CallNext) -> Result:
         name = str(params.name)
-        if self._durable.unknown(name):
+        if self._durable.unknown(name, context):
             await self._durable.learn(name)
         if self._durable.rule(name) is None:
-            refuse_key(context)
+            refuse_key(context, lambda _: self._durable.elsewhere(name))
             return await call_next(context)
         inner = context.instead(_in_full(context, params))
         one = context.principal

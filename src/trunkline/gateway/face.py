@@ -304,6 +304,12 @@ class Face:
         """Whether any upstream is known to answer calls with tasks."""
         return any(tasks.kept_by(one.capabilities, one.entry) for one in self._upstreams.values())
 
+    def remembers_keys(self, tool: str) -> bool:
+        """Whether a tool's upstream finds the task of a call that is sent again with the same idempotency key."""
+        route = self.catalog.find("tools", tool)
+        one = None if route is None else self._upstreams.get(route.upstream)
+        return one is not None and tasks.remembers_keys(one.capabilities, one.entry)
+
     def exposing(self, upstream: str) -> Callable[[str], str]:
         """An upstream's URI in, the one clients know out."""
         return partial(self.catalog.expose, upstream)

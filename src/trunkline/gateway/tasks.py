@@ -36,6 +36,11 @@ def kept_by(capabilities: Mapping[str, object] | None, entry: Entry) -> bool:
     return capabilities is not None and polling.makes_tasks(capabilities) and entry.processes != "per-call"
 
 
+def remembers_keys(capabilities: Mapping[str, object] | None, entry: Entry) -> bool:
+    """Whether an upstream finds the task of a call that is sent again with the same idempotency key."""
+    return capabilities is not None and kept_by(capabilities, entry) and polling.honours_keys(capabilities)
+
+
 def made(result: Result) -> Result:
     """A `CreateTaskResult` a client can use. Raises `InvalidAnswer` for one that it cannot."""
     id = polling.created(result).id

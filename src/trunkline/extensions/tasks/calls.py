@@ -56,6 +56,7 @@ class Calls:
         rules: what there is to know about a tool; None for one that never is a task.
         listeners: tell of changes.
         part: of what application the calls are that it is given, as in `doors.Run`.
+        elsewhere: whether whoever answers the calls of a tool remembers their idempotency keys.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Calls:
         rules: Callable[[str], Rule | None],
         listeners: Listeners,
         part: str = "",
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         self._store = store
         self._worker = worker
         self._rules = rules
         self._listeners = listeners
         self._part = part
+        self._elsewhere = elsewhere
 
     def __call__(self, context: Context, call_next: CallNext) -> Awaitable[Result]:
         """Answer a call of a tool that may be a task; everything else goes its way, at the cost of this look."""
@@ -78,7 +81,7 @@ class Calls:
             rule = self._rules(context.params.name)  # type: ignore[arg-type]
             if rule is not None and context.principal.may_call(str(context.params.name)):
                 return self._call(context, rule, call_next)
-            refuse_key(context)
+            refuse_key(context, self._elsewhere)
         elif context.method == "resources/read" and str(context.params.uri).startswith(LINK):
             return self._read(context)
         return call_next(context)
@@ -219,10 +222,19 @@ class Calls:
         )
 
 
-def refuse_key(context: Context) -> None:
-    """A key that nothing would remember is refused: whoever sends one relies on it (task-lifecycle, section 4)."""
+def has_key(context: Context) -> bool:
+    """Whether a call comes with an idempotency key."""
     meta = context.params.meta
-    if meta is not UNSET and meta.idempotency_key is not UNSET:
+    return meta is not UNSET and meta.idempotency_key is not UNSET
+
+
+def refuse_key(context: Context, elsewhere: Callable[[str], bool] | None = None) -> None:
+    """A key that nothing would remember is refused: whoever sends one relies on it (task-lifecycle, section 4).
+
+    Parameters:
+        elsewhere: as in `Calls`, by the name the call has.
+    """
+    if has_key(context) and not (elsewhere is not None and elsewhere(str(context.params.name))):
         raise InvalidParams(
             f"Invalid params: _meta {KEY}: calls of {str(context.params.name)[:128]!r} never become tasks, so that no "
             "key is remembered; send the call without one",

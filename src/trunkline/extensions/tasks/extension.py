@@ -38,6 +38,7 @@ class Tasks:
         storage: the database that is open by the time the application starts; None for one of this process alone.
         bounds: how much the store takes in.
         pace: how much this process runs at once; looked at when the application starts.
+        elsewhere: as in `Calls`.
 
         tasks = Tasks(rules.get, lambda: list(rules), "weather", lambda: stored.storage)
         engine.extend(*tasks.extensions())
@@ -51,6 +52,7 @@ class Tasks:
         storage: Callable[[], Storage | None],
         bounds: Bounds | None = None,
         pace: Pace | None = None,
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         self._rules = rules
         self._tools = tools
@@ -58,6 +60,7 @@ class Tasks:
         self._storage = storage
         self._bounds = bounds or Bounds()
         self.pace = pace
+        self._elsewhere = elsewhere
         self._call: CallNext | None = None
         self._made: TaskStore | None = None
         self._runs: Worker | None = None
@@ -100,7 +103,7 @@ class Tasks:
 
     def calls(self, part: str = "") -> Calls:
         """What decides whether a call becomes a task; `part` as in `doors.Run`."""
-        return Calls(self._store, self._worker, self._rules, self._listeners, part)
+        return Calls(self._store, self._worker, self._rules, self._listeners, part, self._elsewhere)
 
     def _attach(self, call: CallNext) -> None:
         self._call = call
