@@ -15,6 +15,7 @@ QUESTION: Message = {
     "params": {"mode": "form", "message": "Sure?", "requestedSchema": {"type": "object", "properties": {}}},
 }
 DONE: Message = {"content": [{"type": "text", "text": "done"}]}
+BREAK: Message = {}
 Reply = Message | Callable[[web.Request, Message], web.StreamResponse | Message]
 
 
@@ -49,7 +50,7 @@ class ByHand:
 
     Parameters:
         listens: `no` (the method is unknown), `ignores` (acknowledged without the task), `yes`: then what is put into
-            `news` is told, and None ends the stream.
+            `news` is told, None ends the stream, and `BREAK` breaks its connection.
         extensions: what it declares beside the tasks extension.
     """
 
@@ -111,6 +112,10 @@ class ByHand:
             event({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": told})
         )
         while (news := await self.news.get()) is not None:
+            if news is BREAK:
+                assert request.transport is not None
+                request.transport.abort()
+                break
             await response.write(
                 event({"jsonrpc": "2.0", "method": "notifications/tasks", "params": {**news, **about}})
             )

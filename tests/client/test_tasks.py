@@ -8,7 +8,7 @@ import time
 import pytest
 from aiohttp import web
 
-from tests.client.by_hand import DONE, ID, TASKS, ByHand, asking, cut, error, finished, status, task
+from tests.client.by_hand import BREAK, DONE, ID, TASKS, ByHand, asking, cut, error, finished, status, task
 from tests.client.raw import Message, answer, initialized, serving
 from trunkline import (
     Client,
@@ -375,6 +375,41 @@ async def test_polling_goes_on_when_a_server_stops_telling() -> None:
         assert (await asyncio.wait_for(client.call("slow"), 20)).text == "done"
 
     assert len(hand.params("tasks/get")) == 3
+
+
+async def test_a_client_that_was_told_of_changes_looks_as_soon_as_its_stream_breaks() -> None:
+    hand = ByHand(task("working"), listens="yes")
+    async with serving(hand) as url, Client(url) as client:
+        call = asyncio.ensure_future(client.call("slow"))
+        while not hand.params("tasks/get"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        looks = len(hand.params("tasks/get"))
+        hand.states = [finished()]
+        hand.news.put_nowait(BREAK)
+        # While it is told it would not look for half a minute.
+        assert (await asyncio.wait_for(call, 20)).text == "done"
+
+    assert len(hand.params("tasks/get")) == looks + 1
+
+
+async def test_a_stream_that_broke_is_opened_again_and_polls_fill_the_time_between() -> None:
+    hand = ByHand(task("working", poll=500), listens="yes")
+    async with serving(hand) as url, Client(url) as client:
+        call = asyncio.ensure_future(client.call("slow"))
+        while not hand.params("tasks/get"):
+            await asyncio.sleep(0.01)
+        hand.news.put_nowait(BREAK)
+        async with asyncio.timeout(30):
+            while hand.streams < 2:
+                await asyncio.sleep(0.01)
+        looks = len(hand.params("tasks/get"))
+        hand.news.put_nowait(task("working", statusMessage="again"))
+        hand.news.put_nowait(finished())
+        assert (await asyncio.wait_for(call, 20)).text == "done"
+
+    assert looks >= 4
+    assert len(hand.params("tasks/get")) <= looks + 2
 
 
 @pytest.mark.parametrize("listens", ["no", "ignores"])
