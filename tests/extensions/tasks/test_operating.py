@@ -12,7 +12,7 @@ from tests.extensions.tasks.storing import new, run_one
 from trunkline.engine.doors import InputRequest
 from trunkline.extensions.tasks.operating import AllTasks
 from trunkline.extensions.tasks.policy import Retry, TaskPolicy
-from trunkline.extensions.tasks.records import NewTask, Shown, Task, TaskFilter, shown_as
+from trunkline.extensions.tasks.records import Bounds, NewTask, Shown, Task, TaskFilter, shown_as
 from trunkline.extensions.tasks.states import Status
 from trunkline.extensions.tasks.store import TaskStore
 from trunkline.extensions.tasks.versions import TASKS
@@ -172,6 +172,35 @@ async def test_the_next_attempt_begins_now(store: TaskStore, everything: AllTask
 
     assert (done.how, done.task.id, done.task.attempt) == ("hastened", task.id, 2)
     assert (await run_one(store)).id == task.id
+
+
+async def test_an_operator_stays_within_the_bounds_of_the_server_and_of_the_owner(
+    storage: Storage, store: TaskStore
+) -> None:
+    bounded = AllTasks(storage, Bounds(unfinished=4, per_owner=2))
+    anns, bobs = [[await failed(store, new(owner)) for _ in range(3)] for owner in ("ann", "bob")]
+    assert [(await bounded.retry(task)).how for task in anns[:2]] == ["new", "new"]
+    full = await bounded.retry(anns[2])
+    assert full.how == "refused"
+    assert "this client has 2 that have not ended" in full.why
+    assert (await bounded.retry(bobs[0])).how == "new"
+    await store.create(new("bob"))
+    everybody = await bounded.retry(bobs[1])
+    assert everybody.how == "refused"
+    assert "all clients together have 4" in everybody.why
+
+    assert await store.load(anns[2].id) == anns[2]
+    assert await bounded.count(TaskFilter(shown=("waiting",))) == 4
+    other = TaskStore(storage, "other")
+    assert (await bounded.retry(await failed(other))).how == "new", "each server has its own"
+
+
+async def test_what_takes_no_room_is_done_where_there_is_none(storage: Storage, store: TaskStore) -> None:
+    full = AllTasks(storage, Bounds(unfinished=1))
+    task, _ = await store.create(new(policy=TWICE), worker="w")
+    await store.retry(task.id, 1, "busy", 3600, None)
+
+    assert (await full.retry(task)).how == "hastened"
 
 
 async def test_nothing_is_repeated_that_goes_on_or_is_gone(store: TaskStore, everything: AllTasks) -> None:

@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, select
 
+from trunkline.errors import Overloaded
 from trunkline.extensions.tasks import expiry, listing, repeating
 from trunkline.extensions.tasks.records import Attempt, Bounds, Task, TaskFilter
 from trunkline.extensions.tasks.repeating import Repeated
+from trunkline.extensions.tasks.room import Room
 from trunkline.extensions.tasks.rows import COLUMNS, task_of
+from trunkline.extensions.tasks.states import ENDS
 from trunkline.extensions.tasks.store import TOPIC, TaskStore
 from trunkline.extensions.tasks.tables import payloads, tasks
 from trunkline.storage.storage import Storage
@@ -24,15 +27,21 @@ _c = tasks.c
 class AllTasks:
     """The tasks of every scope.
 
+    Parameters:
+        storage: a database with the tables of `TASKS`.
+        bounds: how much the servers take in.
+
     Every method raises `StorageUnavailable` when the database is out of reach.
 
         everything = AllTasks(storage)
         await everything.list(TaskFilter(shown=("lost",)), None, 50)
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, bounds: Bounds | None = None) -> None:
         self._storage = storage
         self._database = storage.database
+        self._bounds = bounds or Bounds()
+        self._rooms: dict[str, Room] = {}
 
     async def now(self) -> float:
         """Seconds since 1970 by the database's clock, which all times of tasks are of."""
@@ -75,9 +84,18 @@ class AllTasks:
     async def retry(self, task: Task, *, anew: bool = False) -> Repeated:
         """Run a task again that failed or was cancelled, as a new one, or make one that waits for an attempt due.
 
+        A new task is one more of its owner's, for whom there has to be room: what an operator begins may not keep out
+        the calls of clients.
+
         Parameters:
             anew: a new task does all steps again; else what was recorded stands.
         """
+        if task.status in ENDS:
+            room = self._rooms.setdefault(task.scope, Room(self._database, task.scope, self._bounds))
+            try:
+                await room.take(task.owner)
+            except Overloaded as full:
+                return Repeated("refused", task, full.message)
         made = f"t-{secrets.token_urlsafe(18)}"
 
         def work(connection: Connection) -> Repeated | None:
@@ -97,7 +115,7 @@ class AllTasks:
             ids: a batch; all of it in one transaction.
             whole: keep no facts either, also of those that were erased; their owners learn nothing any more.
         """
-        tombstone = Bounds().tombstone
+        tombstone = self._bounds.tombstone
         return await self._database.write(lambda connection: expiry.purge(connection, ids, tombstone, whole=whole))
 
     def changed(self, listener: Callable[[str], None]) -> Callable[[], None]:
