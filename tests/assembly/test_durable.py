@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
 NOTES = """
 import asyncio, sys
 from trunkline import Context, ResourceLink, Server
+from trunkline.errors import InvalidParams
 server = Server("notes")
 @server.resource("notes://first")
 def first() -> str:
@@ -59,6 +61,10 @@ async def greet(context: Context) -> str:
     first = await context.elicit("Who?", schema, key="who")
     second = await context.elicit("And who?", schema, key="and")
     return f"Hello, {first.content['name']} and {second.content['name']}!"
+@server.tool
+async def refuse(context: Context) -> str:
+    await context.elicit("Who?", key="who")
+    raise InvalidParams("not this one")
 server.run()
 """
 
@@ -162,6 +168,42 @@ async def test_a_question_is_answered_at_any_replica_while_the_one_that_asked_li
             await seen(second, ids[1], "upstream-1~2")
             await second.update(ids[1], {"upstream-1~2": bob})
             assert text_of(await second.ended(ids[1])) == "Hello, Bob!"
+
+
+@pytest.mark.parametrize("tasks", [True, {"idempotent": True, "backoff": 0}], ids=["as it is", "idempotent"])
+async def test_a_question_whose_process_is_gone_is_asked_again_where_the_call_may_run_twice(tasks, tmp_path):
+    servers = {"notes": {**notes(tmp_path, tasks), "processes": "per-session"}}
+    ann, bob = ({"action": "accept", "content": {"name": name}} for name in ("Ann", "Bob"))
+    async with behind(tmp_path, servers) as (_, _, caller):
+        process = int(text_of(await caller.ended(await caller.start("notes__process"))))
+        id = await caller.start("notes__greet")
+        await seen(caller, id, "who")
+        os.kill(process, signal.SIGKILL)
+        # What it sealed no other process can read.
+        await caller.update(id, {"who": ann})
+        if tasks is True:
+            lost = await caller.ended(id)
+            assert lost["status"] == "failed" and "no longer holds this call open" in lost["error"]["message"]
+            assert lost["error"]["data"]["dev.trunkline/mayHaveRun"] is True
+        else:
+            await seen(caller, id, "who~2")
+            await caller.update(id, {"who~2": ann})
+            await seen(caller, id, "and")
+            await caller.update(id, {"and": bob})
+            assert text_of(await caller.ended(id)) == "Hello, Ann and Bob!"
+
+
+async def test_what_a_server_says_of_an_answer_is_its_own(tmp_path):
+    """Where its process lives, a refusal is no sign that it has forgotten the call."""
+    tasks = {"idempotent": True, "backoff": 0}
+    servers = {"notes": {**notes(tmp_path, tasks), "processes": "per-session"}}
+    async with behind(tmp_path, servers) as (_, _, caller):
+        id = await caller.start("notes__refuse")
+        await seen(caller, id, "who")
+        await caller.update(id, {"who": {"action": "accept", "content": {"name": "Ann"}}})
+        task = await caller.ended(id)
+        assert task["status"] == "failed" and task["error"]["message"] == "not this one"
+        assert task["_meta"]["dev.trunkline/attempt"] == 1
 
 
 async def test_each_way_to_a_tool_keeps_its_own_names_and_all_see_one_set_of_tasks(tmp_path):

@@ -33,8 +33,8 @@ class Replay(msgspec.Struct):
 
     `chain` names this call over all its rounds: the root of its idempotency keys. `upstream` is a gateway's: the state
     the upstream wants echoed. `held` is a gateway's too: the upstream call that is kept open for the answers. `asker`
-    is whose state and call these are, `home` the replica whose process it was. `task` is the durable task that does the
-    work of a client which knows nothing of tasks.
+    is whose state and call these are, `home` the replica whose process it was, `process` that process. `task` is the
+    durable task that does the work of a client which knows nothing of tasks.
     """
 
     chain: str
@@ -45,6 +45,7 @@ class Replay(msgspec.Struct):
     held: str | None = None
     asker: str | None = None
     home: str | None = None
+    process: str | None = None
     task: str | None = None
 
 

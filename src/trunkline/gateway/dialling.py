@@ -6,6 +6,7 @@ What may not: restarting them (`supervision.py`), sharing them out (`sessions.py
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,12 +44,14 @@ class Connection:
 
     Attributes:
         calls: requests on their way over it and back.
+        name: tells it from every other one.
     """
 
     peer: Peer
     shared: bool = False
     bound: bool = False
     calls: int = field(default=0, init=False)
+    name: str = field(default_factory=lambda: secrets.token_hex(6), init=False)
     ended: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def end(self, reason: str) -> None:

@@ -183,16 +183,21 @@ class Relay:
         except ToolError as error:
             raise InternalError(error.message) from None
 
-    async def answers(self, result: Result, given: Mapping[str, object]) -> dict[str, object]:
+    async def answers(
+        self, result: Result, given: Mapping[str, object], process: str | None = None
+    ) -> dict[str, object]:
         """The parameters of the next round after an upstream's `input_required`, from a caller who can be asked now.
 
         A modern caller is answered with `input_required` in turn: raises `InputRequired`.
+
+        Parameters:
+            process: the one that may be alone in being able to read the state it gave.
         """
         requests, state = _required(result)
         self._permit(requests)
         if not self.context.exchange.interactive:
             replay = self.context.replay or rounds.begin()
-            replay.upstream, replay.answers = state, {}
+            replay.upstream, replay.answers, replay.process = state, {}, process
             self.context.replay = replay
             raise rounds.InputRequired(requests)
         params = {key: value for key, value in given.items() if key not in ("requestState", "inputResponses")}

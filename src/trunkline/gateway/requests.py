@@ -14,12 +14,20 @@ from trunkline.client.peer import Peer
 from trunkline.client.repeating import BRIEF, Repeating
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
-from trunkline.errors import InvalidAnswer, MissingCapability, RemoteError, RequestTimeout, TransportError
+from trunkline.errors import (
+    InvalidAnswer,
+    InvalidParams,
+    MissingCapability,
+    RemoteError,
+    RequestTimeout,
+    TransportError,
+)
 from trunkline.extensions.tasks.names import KEY, METHOD_NAMES
 from trunkline.extensions.tasks.polling import honours_keys, makes_tasks
 from trunkline.gateway import awaiting, relaying, tasks
 from trunkline.gateway.approval import Approval
 from trunkline.gateway.dialling import Connection
+from trunkline.gateway.holding import not_held
 from trunkline.gateway.limits import Limits
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.sessions import Session
@@ -109,6 +117,8 @@ class Requests:
                 try:
                     result = await self._request(peer, relay, params)
                 except RemoteError as error:
+                    if _is_forgotten(error, context, connection):
+                        raise not_held(self.name) from error
                     if not _wants_task(error, relay, able):
                         raise
                     params = relay.declared(params)
@@ -123,7 +133,7 @@ class Requests:
                     return await self._awaited(peer, relay, made, params["_meta"]) if relay.awaits else made
                 if kind != "input_required" or peer.era != "modern":
                     raise InvalidAnswer(f"it answered with a result of type {str(kind)[:40]!r}, not asked for")
-                params = await relay.answers(result, params)
+                params = await relay.answers(result, params, connection.name if connection.bound else None)
         finally:
             connection.calls -= 1
         raise InvalidAnswer(f"it asked for input in more than {_ROUNDS} rounds")
@@ -150,6 +160,12 @@ class Requests:
         if level is not None and level != session.level:
             await peer.request("logging/setLevel", {"level": level}, timeout=self._limits.listing)
             session.level = level
+
+
+def _is_forgotten(error: RemoteError, context: Context, connection: Connection) -> bool:
+    """Whether a round is refused that another process asked for, which is gone: what it sealed this one cannot read."""
+    asked = context.replay.process if context.replay is not None else None
+    return error.remote_code == InvalidParams.code and asked not in (None, connection.name)
 
 
 def _wants_task(error: RemoteError, relay: Relay, able: Mapping[str, object]) -> bool:

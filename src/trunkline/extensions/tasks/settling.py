@@ -101,7 +101,7 @@ async def _begin_anew(store: TaskStore, running: Running, context: Context) -> N
     """What a gateway remembers of a call at its upstream is of no use to the next attempt, which is another call."""
     replay = context.replay
     if replay is not None and (replay.held or replay.upstream or replay.home or replay.asker):
-        replay.held = replay.upstream = replay.home = replay.asker = None
+        replay.held = replay.upstream = replay.home = replay.process = replay.asker = None
         replay.answers = {}
         encoded = encode_replay(replay)
         await patiently(lambda: store.record(_id(running), running.run, encoded))
