@@ -273,7 +273,8 @@ class ReplicaLost(ProtocolError):
 
     def __init__(self, message: str = "", *, delivered: bool = True) -> None:
         said = message or ("" if delivered else "The process that had to answer this call is gone; send it again")
-        super().__init__(said, {"dev.trunkline/retry": True})
+        unsure = {"dev.trunkline/mayHaveRun": True} if delivered else {}
+        super().__init__(said, {"dev.trunkline/retry": True, **unsure})
         self.delivered = delivered
 
 
@@ -291,7 +292,7 @@ class Interrupted(ProtocolError):
     def __init__(self, method: str) -> None:
         super().__init__(
             f"{method} was interrupted: the server is stopping. It may have run in part: send it again if that is safe",
-            {"dev.trunkline/retry": True},
+            {"dev.trunkline/retry": True, "dev.trunkline/mayHaveRun": True},
         )
 
 

@@ -17,7 +17,7 @@ from tests.transports.web import Events, Web
 
 ROOT = Path(__file__).parents[2]
 MODERN = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "wait"}
-INTERRUPTED = {"code": -31008, "data": {"dev.trunkline/retry": True}}
+INTERRUPTED = {"code": -31008, "data": {"dev.trunkline/retry": True, "dev.trunkline/mayHaveRun": True}}
 
 
 class Program:

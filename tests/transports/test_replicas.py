@@ -195,7 +195,7 @@ class TestStreams:
             told = await Events(await b.at(a.web).get(Last_Event_ID=first.id)).rest()
             assert told[0]["params"]["progress"] == 1
             assert (told[1]["id"], told[1]["error"]["code"]) == ("mine", -31007)
-            assert told[1]["error"]["data"] == {"dev.trunkline/retry": True}
+            assert told[1]["error"]["data"] == {"dev.trunkline/retry": True, "dev.trunkline/mayHaveRun": True}
             assert len(told) == 2
 
     async def test_one_of_another_session_is_unknown(self, pair: Pair) -> None:

@@ -131,7 +131,11 @@ def from_remote(upstream: str, method: str, uri: str | None, error: RemoteError)
     ours = _OURS.get(error.remote_code)
     if ours is not None:
         what, retry = ours
-        return unavailable(upstream, f"{what}: {error.message}", retry=retry, wait=asked_wait(error))
+        failure = unavailable(upstream, f"{what}: {error.message}", retry=retry, wait=asked_wait(error))
+        if error.remote_code == errors.Interrupted.code and method == "tools/call":
+            assert isinstance(failure.data, dict)
+            failure.data[RAN_KEY] = True
+        return failure
     if uri is not None and _is_missing_resource(error):
         return errors.ResourceNotFound(uri)
     return error

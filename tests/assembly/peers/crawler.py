@@ -1,4 +1,4 @@
-"""A slow server of the official Python SDK over stdio: `python crawler.py LEDGER`.
+"""A slow server of the official Python SDK over stdio, or HTTP+SSE at a port: `python crawler.py LEDGER [PORT]`.
 
 What begins and ends is written to that file.
 """
@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
@@ -38,4 +39,7 @@ async def pay(name: str, seconds: float) -> str:
     return await take(name, seconds)
 
 
-server.run()
+if len(sys.argv) > 2:
+    uvicorn.run(server.sse_app(), port=int(sys.argv[2]), log_level="warning")
+else:
+    server.run()
