@@ -94,8 +94,12 @@ class Database(Protocol):
 
     health: Health
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run SELECTs, outside of a transaction."""
+    async def read(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
+        """Run SELECTs, outside of a transaction.
+
+        Parameters:
+            large: what is found may have megabytes.
+        """
 
     async def write(
         self, work: Callable[[Connection], T], *, single: bool = False, durable: bool = True, probe: bool = False

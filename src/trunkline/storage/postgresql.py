@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar, cast
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import Row, RowFactory
 from sqlalchemy import Connection, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
@@ -47,9 +49,12 @@ _TRIES = 3
 class _Job:
     """Work, who waits for it, and the connection it is on."""
 
-    def __init__(self, work: Callable[[Connection], object], single: bool, future: asyncio.Future[object]) -> None:
+    def __init__(
+        self, work: Callable[[Connection], object], single: bool, large: bool, future: asyncio.Future[object]
+    ) -> None:
         self.work = work
         self.single = single
+        self.large = large
         self.future = future
         self._connection: _Raw | None = None
         self._lock = threading.Lock()
@@ -96,9 +101,9 @@ class PostgreSQL:
         self._kept = _Kept(self._engine, self._opened)
         self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="trunkline-postgresql")
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
         """Run SELECTs, each by itself."""
-        return await self._run(work, single=True, probe=False)
+        return await self._run(work, single=True, probe=False, large=large)
 
     async def write(
         self, work: Callable[[Connection], T], *, single: bool = False, durable: bool = True, probe: bool = False
@@ -132,11 +137,11 @@ class PostgreSQL:
             raw.close()
             connection.close()
 
-    async def _run(self, work: Callable[[Connection], T], *, single: bool, probe: bool) -> T:
+    async def _run(self, work: Callable[[Connection], T], *, single: bool, probe: bool, large: bool = False) -> T:
         if not probe:
             self.health.check()
         loop = asyncio.get_running_loop()
-        job = _Job(work, single, loop.create_future())
+        job = _Job(work, single, large, loop.create_future())
         self._threads.submit(self._perform, job, loop)
         timer = loop.call_later(PATIENCE, self._give_up, job)
         try:
@@ -182,6 +187,7 @@ class PostgreSQL:
             try:
                 if not job.single:
                     raw.execute(b"BEGIN")
+                raw.cursor_factory = _Binary if job.large else psycopg.Cursor
                 outcome = job.work(connection)
                 raw.commit()
                 return outcome
@@ -215,6 +221,14 @@ def complete(conninfo: str) -> str:
         # libpq's own text would show the string, and a password with it.
         raise ConfigError("The database URL is not a URI that PostgreSQL's libpq can read") from None
     return make_conninfo("", **{**_DEFAULTS, **given})
+
+
+class _Binary(psycopg.Cursor[Row]):
+    """Results in the server's binary format: as text, bytes are sent and held at twice their size."""
+
+    def __init__(self, connection: "psycopg.Connection[Row]", *, row_factory: RowFactory[Row]) -> None:
+        super().__init__(connection, row_factory=row_factory)
+        self.format = pq.Format.BINARY
 
 
 def engine(conninfo: str) -> Engine:

@@ -140,7 +140,7 @@ class SQLite:
         self._writer = _Lane(file, self.health, writes=True)
         self._reader = _Lane(file, self.health, writes=False)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
         """Run SELECTs on the newest snapshot."""
         return await self._reader.run(work, False)
 

@@ -72,6 +72,12 @@ async def plain(seconds: float) -> str:
     return f"slept {seconds:g}"
 
 
+@server.tool(task=True)
+async def large(size: int) -> str:
+    """Give much."""
+    return "x" * size
+
+
 def main() -> None:
     """Serve until killed or told to stop."""
     if point:

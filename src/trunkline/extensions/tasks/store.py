@@ -125,7 +125,7 @@ class TaskStore:
         def work(connection: Connection) -> bytes | None:
             return connection.execute(_OUTCOME, {"id": id, "scope": self._scope}).scalar()
 
-        return await self._database.read(work)
+        return await self._database.read(work, large=True)
 
     async def answer(self, id: str, owner: str, responses: Mapping[str, object]) -> Task | None:
         """Apply a client's answers, each once: those to no open question are ignored (tasks, section 5, Update).
