@@ -61,7 +61,7 @@ async def test_durable_calls_under_kills(url: str, tmp_path: Path, count: int, k
     def command(point: str | None) -> list[str]:
         return [sys.executable, "-m", *(["tests.extensions.tasks.dying", point] if point else ["trunkline"]), *up]
 
-    troupe = Troupe(command, tmp_path, seed, size=2, life=(0.5, 3.0), below=str(PEERS))
+    troupe = Troupe(command, tmp_path, seed, size=2, life=(0.3, 1.5), below=str(PEERS))
     campaign = Campaign(troupe, KINDS, seed)
     async with troupe.running():
         await campaign.run(count, kills)
