@@ -161,7 +161,7 @@ def is_transient(error: BaseException, retry: Retry, safe: bool = True) -> bool:
     if isinstance(error, HttpFailure):
         return error.status in _TRANSIENT_STATUS
     data = _data(error) if isinstance(error, ProtocolError) else {}
-    if data.get("dev.trunkline/mayHaveRun") is True or (isinstance(error, ReplicaLost) and error.delivered):
+    if data.get("dev.trunkline/mayHaveRun") is True:
         return safe
     advice = data.get("dev.trunkline/retry")
     return advice is True or (isinstance(error, TRANSIENT) and advice is not False)
