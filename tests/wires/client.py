@@ -107,6 +107,7 @@ class WireClient:
                 await self._reply(one)
             else:
                 self.heard.append(one)
+        assert answer is not None, f"no answer to {method}, after {len(self.heard)} notifications"
         if "error" in answer:
             raise RpcError(answer["error"])
         return answer["result"]
