@@ -16,6 +16,7 @@ from trunkline.engine.doors import (
     Interceptor,
     KeyRing,
     Observer,
+    ProtectedResource,
 )
 from trunkline.engine.engine import Engine
 from trunkline.server.content import without_none
@@ -47,7 +48,7 @@ class Server(Registry):
         website_url: a page about the server.
         interceptors: `async (context, call_next)` around every request, outermost first.
         extensions: protocol extensions.
-        authenticator: says who calls; None makes every caller anonymous.
+        auth: says who calls, such as a `ResourceServer`; None makes every caller anonymous.
         keys: seals input rounds and sessions; by default random, good for one process.
         storage: where replicas share sessions, streams, changes and tasks: the URL of a database (`sqlite:///path`,
             `postgresql://user@host/name`); by default in memory, for one process, with which its tasks end.
@@ -59,7 +60,8 @@ class Server(Registry):
         call_timeout: seconds a call may run; None for no limit.
         lifespan: makes an async context manager that is open while the server lives.
         path: where the MCP endpoint is on HTTP.
-        public_url: the URL clients use, when it differs from what the server sees.
+        public_url: the URL clients use, when it differs from what the server sees; by default what the audience of
+            `auth` says.
         allowed_hosts, allowed_origins, trusted_proxies: see `transports.guard.Guard`.
         limits: bounds of HTTP requests.
 
@@ -87,7 +89,7 @@ class Server(Registry):
         website_url: str | None = None,
         interceptors: Sequence[Interceptor] = (),
         extensions: Sequence[Extension] = (),
-        authenticator: Authenticator | None = None,
+        auth: Authenticator | None = None,
         keys: KeyRing | None = None,
         storage: "str | Shared | None" = None,
         task_pace: "Pace | None" = None,
@@ -111,13 +113,14 @@ class Server(Registry):
         self.engine = Engine(
             self.provider, extensions=extensions, interceptors=interceptors, keys=keys, observer=observer
         )
-        self._authenticator = authenticator
+        self._auth = auth
         self.storage = storage
         self.task_pace = task_pace
         self._call_timeout = call_timeout
         self._tasks: TaskTools | None = None
         self._path = path
         self._limits = limits
+        public_url = public_url or (None if trusted_proxies else public_url_of(auth, path))
         self._guard = guard_of(allowed_hosts, allowed_origins, public_url, trusted_proxies)
 
     @cached_property
@@ -131,7 +134,7 @@ class Server(Registry):
         return application.Application(
             self.engine,
             name=self.name,
-            authenticator=self._authenticator,
+            authenticator=self._auth,
             shared=shared,
             call_timeout=self._call_timeout,
         )
@@ -221,6 +224,12 @@ def _stored(url: str) -> "Shared":
     from trunkline.transports.stored import Stored
 
     return Stored(url)
+
+
+def public_url_of(auth: Authenticator | None, path: str) -> str | None:
+    """What stands before the endpoint's path in the URL clients know it by, where an audience is that URL."""
+    audience = auth.public_url if isinstance(auth, ProtectedResource) else None
+    return audience.removesuffix(path) if audience is not None and audience.endswith(path) else None
 
 
 def guard_of(

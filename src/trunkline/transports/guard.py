@@ -59,6 +59,10 @@ class Guard:
         origin = headers.get(b"origin")
         return [] if origin is None else self._check_origin(origin)
 
+    def check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """For what web pages of any origin may read. Raises `Refused` (421) for a foreign Host."""
+        self._check_host(headers.get(b"host", b""))
+
     def preflight(self, headers: Mapping[bytes, bytes]) -> Headers:
         """The headers that answer an OPTIONS request of an allowed origin."""
         wanted = headers.get(b"access-control-request-headers", b"content-type")
