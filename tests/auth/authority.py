@@ -113,9 +113,9 @@ class Guarded:
             sent["Authorization"] = f"{scheme or ('DPoP' if proof else 'Bearer')} {token}"
         if proof is not None:
             sent["DPoP"] = proof
-        async with self.http.post(url or self.url, data=json.dumps(body), headers=sent) as response:
-            await response.read()
-            return response
+        response = await self.http.post(url or self.url, data=json.dumps(body), headers=sent)
+        await response.read()
+        return response
 
     async def ask(
         self, method: str, params: dict[str, object], token: str | None = None, *, proof: str | None = None, **more: Any

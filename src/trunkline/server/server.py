@@ -120,8 +120,10 @@ class Server(Registry):
         self._tasks: TaskTools | None = None
         self._path = path
         self._limits = limits
-        public_url = public_url or (None if trusted_proxies else public_url_of(auth, path))
-        self._guard = guard_of(allowed_hosts, allowed_origins, public_url, trusted_proxies)
+        known = None if public_url or trusted_proxies else public_url_of(auth, path)
+        self._guard = guard_of(
+            allowed_hosts, allowed_origins, public_url or known, trusted_proxies, mounted=known is not None
+        )
 
     @cached_property
     def application(self) -> "Application":
@@ -233,11 +235,22 @@ def public_url_of(auth: Authenticator | None, path: str) -> str | None:
 
 
 def guard_of(
-    hosts: Sequence[str], origins: Sequence[str], public_url: str | None, proxies: Sequence[str]
+    hosts: Sequence[str],
+    origins: Sequence[str],
+    public_url: str | None,
+    proxies: Sequence[str],
+    *,
+    mounted: bool = False,
 ) -> "Guard | None":
     """The guard these options ask for, checked at once; None where the defaults do."""
     if not (hosts or origins or public_url or proxies):
         return None
     from trunkline.transports import guard
 
-    return guard.Guard(allowed_hosts=hosts, allowed_origins=origins, public_url=public_url, trusted_proxies=proxies)
+    return guard.Guard(
+        allowed_hosts=hosts,
+        allowed_origins=origins,
+        public_url=public_url,
+        trusted_proxies=proxies,
+        mounted=mounted,
+    )
