@@ -34,7 +34,11 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── RequestTimeout         no answer within the time allowed
     │   ├── HttpFailure            an HTTP answer that carries no JSON-RPC message
     │   ├── InvalidAnswer          the peer broke the protocol
-    │   └── MessageTooLong         one incoming message was dropped; the connection lives on
+    │   ├── MessageTooLong         one incoming message was dropped; the connection lives on
+    │   ├── AddressRefused         an address another party named is not one to send anything to
+    │   └── SignInError            signing in did not lead to a token
+    │       ├── SignInRefused      the authorization server said no, and with which error
+    │       └── SignInNeeded       a person has to sign in, and none is there
     └── ConfigError                a configuration that cannot be used, and why
 
 Codes -31001 to -31009 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
@@ -440,6 +444,39 @@ class MessageTooLong(TransportError):
         super().__init__(message)
         self.head = head
         self.tail = tail
+
+
+class AddressRefused(TransportError):
+    """An address that another party named is not one to send anything to."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivered=False)
+
+
+class SignInError(TransportError):
+    """Signing in did not lead to a token; the request it was for was not carried out."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivered=False)
+
+
+class SignInRefused(SignInError):
+    """The authorization server refused.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        error: its error code (RFC 6749, 4.1.2.1 and 5.2), such as `invalid_grant`.
+        status: the HTTP status it came with; 0 where it came by way of a redirect.
+    """
+
+    def __init__(self, message: str, error: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
+
+
+class SignInNeeded(SignInError):
+    """A person has to sign in, and none is there."""
 
 
 class ConfigError(TrunklineError):
