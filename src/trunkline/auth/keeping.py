@@ -39,6 +39,7 @@ _PURPOSE = "kept-sign-in"
 _POLL = 0.02
 
 T = TypeVar("T")
+_Names = list[KeptNames]
 
 
 class MemoryStore:
@@ -63,7 +64,7 @@ class MemoryStore:
         """Keep it no longer; whether it was there."""
         return self._kept.pop((issuer, resource), None) is not None
 
-    async def list(self) -> list[KeptNames]:
+    async def list(self) -> _Names:
         """What is kept, without secrets."""
         return [KeptNames(issuer, resource) for issuer, resource in sorted(self._kept)]
 
@@ -119,7 +120,7 @@ class FileStore:
         """Remove its file; whether there was one."""
         return await _finished(lambda: self._forget(issuer, resource))
 
-    async def list(self) -> list[KeptNames]:
+    async def list(self) -> _Names:
         """What is kept, without secrets; a file that cannot be used is logged and left out."""
         return await _finished(self._list)
 
@@ -184,7 +185,7 @@ class FileStore:
             raise self._unusable(error) from None
         return True
 
-    def _list(self) -> list[KeptNames]:
+    def _list(self) -> _Names:
         names = []
         for path in sorted(self._folder.glob("*.json")):
             try:
