@@ -7,12 +7,15 @@ What may not: implementations.
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 from trunkline.auth.documents import ServerMetadata
-from trunkline.auth.tokens import Kept, KeptNames, TokenResponse
+from trunkline.auth.tokens import Kept, KeptNames, Registration, TokenResponse
+
+if TYPE_CHECKING:
+    from trunkline.auth.fetching import Fetcher
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -24,14 +27,22 @@ class Credentials(Protocol):
     async def headers(self, method: str, url: str) -> Headers:
         """What a request is to carry, now: a token that expires is refreshed before. Raises `SignInError`."""
 
-    def seen(self, url: str, headers: Mapping[str, str]) -> None:
-        """Any answer came: a `DPoP-Nonce` may ride on it (RFC 9449, 8.2). Never raises."""
+    def seen(self, url: str, sent: Headers, status: int, headers: Mapping[str, str]) -> None:
+        """Any answer came: a `DPoP-Nonce` may ride on it (RFC 9449, 8.2). Never raises.
 
-    async def challenged(self, method: str, url: str, status: int, headers: Mapping[str, str]) -> bool:
-        """An answer was 401 or 403; True when the request is to be sent again, with `headers` asked anew.
+        Parameters:
+            sent: what `headers` gave for the request.
+        """
 
-        False leaves the answer to the caller: it is no challenge that anything can be done about. Raises `SignInError`
-        where something was tried in vain, so often that trying on makes no sense, or where a person is missing.
+    async def challenged(self, method: str, url: str, sent: Headers, status: int, headers: Mapping[str, str]) -> bool:
+        """An answer, which `seen` knows already, was 401 or 403; True when the request is to be sent again.
+
+        It is sent with what `headers` gives then. False leaves the answer to the caller: it is no challenge that
+        anything can be done about. Raises `SignInError` where something was tried in vain, so often that trying on
+        makes no sense, or where a person is missing.
+
+        Parameters:
+            sent: what `headers` gave for the request: its token may not be the newest any more.
         """
 
 
@@ -74,6 +85,13 @@ class TokenEndpoint(Protocol):
     def resource(self) -> str:
         """What the tokens are for."""
 
+    @property
+    def fetcher(self) -> "Fetcher":
+        """For requests to others that take part, under the same rules."""
+
+    registration: Registration | None
+    """What the server knows this client as, where that is kept: a grant that registers sets it."""
+
     async def request(self, form: Mapping[str, str], client: ClientAuthentication | None) -> TokenResponse:
         """Ask for tokens.
 
@@ -94,6 +112,9 @@ class Grant(Protocol):
 
     async def obtain(self, endpoint: TokenEndpoint, scopes: frozenset[str]) -> TokenResponse:
         """Get tokens of these scopes; of none where the set is empty. Raises `SignInError` or `TransportError`."""
+
+    def client(self, endpoint: TokenEndpoint) -> ClientAuthentication | None:
+        """Who refreshes what `obtain` got, as the same client; None for who needs not say so."""
 
 
 class TokenStore(Protocol):
