@@ -1,7 +1,7 @@
 """Taking a person to a page and hearing where it sent them.
 
-What it is for: the browser of this machine with a listener on loopback (RFC 8252, 7.3), and where there is no browser, an
-address to open elsewhere and to bring back.
+What it is for: the browser of this machine with a listener on loopback (RFC 8252, 7.3), and where there is no browser,
+an address to open elsewhere and to bring back.
 What may live here: that. What may not: what the addresses mean.
 """
 
@@ -136,7 +136,9 @@ class _LoopbackVisit:
         """See `Visit.go`."""
         self._is_answer = is_answer
         opened = await asyncio.to_thread(self._open, url)
-        self._say("Sign in in the browser window that opened, or open this address:" if opened else "Open this address:")
+        self._say(
+            "Sign in in the browser window that opened, or open this address:" if opened else "Open this address:"
+        )
         self._say(f"\n    {url}\n")
         waits: list[asyncio.Future[str]] = [self._came]
         if self._paste is not None:
