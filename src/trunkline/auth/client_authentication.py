@@ -1,6 +1,6 @@
 """How a client proves at a token endpoint who it is.
 
-What it is for: no proof, a secret in the Basic header or in the body, a signed assertion; chosen by what the server takes.
+What it is for: no proof, a secret in the Basic header or the body, a signed assertion; chosen by what the server takes.
 What may live here: these methods. What may not: how assertions are signed, see `assertions`; how a client got its id.
 """
 
@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from trunkline.auth.assertions import Signer
-from trunkline.auth.doors import ClientAuthentication, Proven
 from trunkline.auth.documents import ServerMetadata
+from trunkline.auth.doors import ClientAuthentication, Proven
 from trunkline.auth.tokens import Registration
 from trunkline.errors import ConfigError, SignInError
 
