@@ -118,7 +118,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: Tokens | None = None
     registration: Registration | None = None
     requested: frozenset[str] = frozenset()
-    proof_key: dict[str, object] | None = None
+    proof_key: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<Kept {self.issuer} for {self.resource}: {self.tokens!r}, {self.registration!r}>"
