@@ -121,7 +121,7 @@ async def test_an_answer_from_another_issuer_is_not_used(advertised: bool, sent:
         written = {"same": provider.issuer, "slash": f"{provider.issuer}/", "upper": provider.issuer.upper()}
         person = Person()
         if sent == "twice":
-            person.back = lambda address: f"{address}&iss={provider.issuer}&iss=https://attacker.example"
+            person.back = lambda address: f"{address}&iss=https://attacker.example&iss={provider.issuer}"
             provider.metadata["authorization_response_iss_parameter_supported"] = True
         elif sent is not None:
             provider.answers["iss"] = written.get(sent, sent)
@@ -156,7 +156,7 @@ async def test_an_answer_to_another_attempt_is_not_used(state: str) -> None:
     async with protected() as server:
         person = Person()
         if state == "twice":
-            person.back = lambda address: f"{address}&state=forged"
+            person.back = lambda address: address.replace("?", "?state=forged&")
         else:
             person.back = lambda address: address.replace(parameters(address)["state"], state)
         with pytest.raises(SignInError, match="does not belong"):
