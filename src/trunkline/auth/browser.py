@@ -136,7 +136,9 @@ class _LoopbackVisit:
         """See `Visit.go`."""
         self._is_answer = is_answer
         opened = await asyncio.to_thread(self._open, url)
-        self._say("Sign in in the browser window that opened, or open this address:" if opened else "Open this address:")
+        self._say(
+            "Sign in in the browser window that opened, or open this address:" if opened else "Open this address:"
+        )
         self._say(f"\n    {url}\n")
         waits: list[asyncio.Future[str]] = [self._came]
         if self._paste is not None:

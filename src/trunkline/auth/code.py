@@ -108,7 +108,9 @@ def accept(attempt: Attempt, address: str) -> str:
             f"The answer does not say that it comes from {shown(attempt.issuer)}, which always says so: it is not used"
         )
     if issuer is not None and issuer != attempt.issuer:
-        raise SignInError(f"The answer comes from another authorization server than {shown(attempt.issuer)}: it is not used")
+        raise SignInError(
+            f"The answer comes from another authorization server than {shown(attempt.issuer)}: it is not used"
+        )
     if "error" in answer:
         error, description = told(answer["error"], 60), told(answer.get("error_description", ""))
         said = f": {description}" if description else ""
