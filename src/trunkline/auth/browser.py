@@ -1,7 +1,7 @@
 """Taking a person to a page and hearing where it sent them.
 
-What it is for: the browser of this machine with a listener on loopback (RFC 8252, 7.3), and where there is no browser, an
-address to open elsewhere and to bring back.
+What it is for: the browser of this machine with a listener on loopback (RFC 8252, 7.3), and where there is no browser,
+an address to open elsewhere and to bring back.
 What may live here: that. What may not: what the addresses mean.
 """
 

@@ -1,7 +1,7 @@
 """The authorization code flow, as a person takes part in it.
 
-What it is for: the address a person is sent to, and what may be made of the address they come back with (OAuth 2.1, 4.1;
-Authorization Response Validation).
+What it is for: the address a person is sent to, and what may be made of the address they come back with (OAuth 2.1,
+4.1; Authorization Response Validation).
 What may live here: pure functions over those two addresses. What may not: browsers, listeners, requests.
 """
 
@@ -51,8 +51,8 @@ def begin(
         raise SignInError(f"The authorization server {shown(metadata.issuer)} has no page for people to sign in")
     if "S256" not in (metadata.code_challenge_methods_supported or ()):
         raise SignInError(
-            f"The authorization server {shown(metadata.issuer)} does not say that it supports PKCE with S256, so signing "
-            "in there is not safe: its operator has to add code_challenge_methods_supported to its metadata"
+            f"The authorization server {shown(metadata.issuer)} does not say that it supports PKCE with S256, so "
+            "signing in there is not safe: its operator has to add code_challenge_methods_supported to its metadata"
         )
     attempt = Attempt(
         issuer=metadata.issuer,

@@ -28,7 +28,7 @@ class Endpoint:
         metadata: validated: its issuer is the one it was asked of.
         resource: what tokens are for (RFC 8707).
         key: what tokens are to be bound to; None for bearer tokens.
-        bound: only tokens that are bound will do.
+        required: only tokens that are bound will do.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Endpoint:
         fetcher: Fetcher,
         *,
         key: ProofKey | None = None,
-        bound: bool = False,
+        required: bool = False,
         registration: Registration | None = None,
     ) -> None:
         self.metadata = metadata
@@ -47,11 +47,16 @@ class Endpoint:
         self.fetcher = fetcher
         self.key = key
         self.registration = registration
-        self._bound = bound
+        self._required = required
         self._nonce: str | None = None
 
     def __repr__(self) -> str:
         return f"<Endpoint of {self.issuer} for {self.resource}>"
+
+    @property
+    def bound(self) -> bool:
+        """Whether tokens are asked for that are bound to a key."""
+        return self.key is not None
 
     async def request(self, form: Mapping[str, str], client: ClientAuthentication | None) -> TokenResponse:
         """See `TokenEndpoint.request`."""
@@ -81,7 +86,7 @@ class Endpoint:
         kind = response.token_type.lower()
         if kind == "dpop" and self.key is None:
             raise SignInError(f"The authorization server {shown(self.issuer)} bound a token to a key nobody gave it")
-        if self._bound and kind != "dpop":
+        if self._required and kind != "dpop":
             raise SignInError(
                 f"The authorization server {shown(self.issuer)} issued a token that is not bound to a key, which was "
                 "required"
