@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from trunkline.auth.assertions import Signer
 from trunkline.auth.client_authentication import KeyClient, SecretClient
 from trunkline.auth.doors import ClientAuthentication, TokenEndpoint
-from trunkline.auth.issuers import bound
+from trunkline.auth.one_issuer import bound
 from trunkline.auth.tokens import TokenResponse
 from trunkline.errors import ConfigError
 

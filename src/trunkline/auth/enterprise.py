@@ -16,8 +16,8 @@ from trunkline.auth.addresses import AddressRules, shown
 from trunkline.auth.documents import ServerMetadata
 from trunkline.auth.doors import ClientAuthentication, TokenEndpoint
 from trunkline.auth.fetching import Fetcher
-from trunkline.auth.issuers import bound
 from trunkline.auth.metadata import find_server
+from trunkline.auth.one_issuer import bound
 from trunkline.auth.tokens import TokenResponse, read_tokens
 from trunkline.errors import ConfigError, SignInError
 

@@ -15,7 +15,7 @@ from trunkline.auth.addresses import shown
 from trunkline.auth.client_authentication import PublicClient
 from trunkline.auth.doors import ClientAuthentication, TokenEndpoint
 from trunkline.auth.enterprise import JWT_BEARER
-from trunkline.auth.issuers import bound
+from trunkline.auth.one_issuer import bound
 from trunkline.auth.tokens import TokenResponse
 from trunkline.errors import ConfigError, SignInError
 
