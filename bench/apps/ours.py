@@ -28,7 +28,7 @@ async def passing(context: Context, call_next: CallNext) -> Result:
 
 
 def _hooked() -> Server:
-    return Server("bench", authenticator=Tokens(), interceptors=[passing] * 5)
+    return Server("bench", auth=Tokens(), interceptors=[passing] * 5)
 
 
 def _async(server: Server) -> Server:

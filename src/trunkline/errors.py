@@ -25,6 +25,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── ReplicaLost            -31007  200   the replica that answered a call is gone
     │   ├── Interrupted            -31008  200   the server stopped while it answered
     │   ├── ToolRefused            -31009  200   a tool is not what was pinned of it
+    │   ├── IssuerUnavailable      -31010  503   whoever vouches for callers cannot be asked; retrying later helps
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── TaskCancelled              a task that was cancelled has no result
@@ -41,7 +42,7 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │       └── SignInNeeded       a person has to sign in, and none is there
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31009 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31010 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -203,11 +204,20 @@ class Unauthenticated(ProtocolError):
 
 
 class Forbidden(ProtocolError):
-    """The caller is known but may not do this."""
+    """The caller is known but may not do this.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        headers: response headers, such as the challenge that names the scopes it takes.
+    """
 
     code = -31002
     status = 403
     name = "forbidden"
+
+    def __init__(self, message: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class Overloaded(ProtocolError):
@@ -305,6 +315,23 @@ class ToolRefused(ProtocolError):
     code = -31009
     status = 200
     name = "tool_refused"
+
+
+class IssuerUnavailable(ProtocolError):
+    """The authorization server that vouches for callers cannot be asked; nothing is known of this one.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        retry_after: seconds after which to try again.
+    """
+
+    code = -31010
+    status = 503
+    name = "issuer_unavailable"
+
+    def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))})
+        self.retry_after = retry_after
 
 
 class RemoteError(ProtocolError):
@@ -504,5 +531,6 @@ STATUS_OF_CODE: dict[int, int] = {
         Forbidden,
         Overloaded,
         StorageUnavailable,
+        IssuerUnavailable,
     )
 }

@@ -5,9 +5,14 @@ What may live here: the record and its comparisons.
 What may not: how an identity is proved (that is an `Authenticator`).
 """
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from trunkline.engine.patterns import matches
+
+if TYPE_CHECKING:
+    from trunkline.engine.doors import Access
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -19,6 +24,7 @@ class Principal(msgspec.Struct, frozen=True):
         client: the software that calls, as the issuer knows it.
         scopes: what the credentials allow.
         tools: names of tools the caller may see and call, `*` matches any run of characters; None allows all.
+        access: what its credentials allow beyond that; None allows all.
     """
 
     issuer: str
@@ -26,6 +32,7 @@ class Principal(msgspec.Struct, frozen=True):
     client: str | None = None
     scopes: frozenset[str] = frozenset()
     tools: tuple[str, ...] | None = None
+    access: "Access | None" = None
 
     @property
     def owner(self) -> str:

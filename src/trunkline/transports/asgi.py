@@ -4,7 +4,15 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from trunkline.errors import Overloaded, ProtocolError, Refused, StorageUnavailable
+from trunkline.errors import (
+    Forbidden,
+    IssuerUnavailable,
+    Overloaded,
+    ProtocolError,
+    Refused,
+    StorageUnavailable,
+    Unauthenticated,
+)
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -31,9 +39,11 @@ async def respond(send: Send, status: int, body: bytes = b"", headers: Iterable[
     await send({"type": "http.response.body", "body": body})
 
 
-def retry_after(error: ProtocolError) -> Headers:
-    """When the same request may succeed, where that is known (RFC 9110, 10.2.3)."""
-    if not isinstance(error, Overloaded | StorageUnavailable) or error.retry_after is None:
+def error_headers(error: ProtocolError) -> Headers:
+    """What goes with an error: a challenge, and when the same request may succeed (RFC 9110, 10.2.3)."""
+    if isinstance(error, Refused | Unauthenticated | Forbidden):
+        return [(name.encode(), value.encode()) for name, value in error.headers]
+    if not isinstance(error, Overloaded | StorageUnavailable | IssuerUnavailable) or error.retry_after is None:
         return []
     return [(b"retry-after", b"%d" % math.ceil(error.retry_after))]
 

@@ -27,6 +27,7 @@ class Guard:
             `public_url` always are.
         public_url: the URL clients use, when it differs from what the server sees.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are believed.
+        mounted: `public_url` ends with the path the application is mounted under, if it is.
 
     Raises `ConfigError` for a URL or network that is none.
     """
@@ -38,7 +39,9 @@ class Guard:
         allowed_origins: Sequence[str] = (),
         public_url: str | None = None,
         trusted_proxies: Sequence[str] = (),
+        mounted: bool = False,
     ) -> None:
+        self._mounted = mounted
         self._hosts = {*_LOOPBACK, *(host.lower() for host in allowed_hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self._public = _parse_public(public_url) if public_url else None
@@ -59,6 +62,10 @@ class Guard:
         origin = headers.get(b"origin")
         return [] if origin is None else self._check_origin(origin)
 
+    def check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """For what web pages of any origin may read. Raises `Refused` (421) for a foreign Host."""
+        self._check_host(headers.get(b"host", b""))
+
     def preflight(self, headers: Mapping[bytes, bytes]) -> Headers:
         """The headers that answer an OPTIONS request of an allowed origin."""
         wanted = headers.get(b"access-control-request-headers", b"content-type")
@@ -72,6 +79,8 @@ class Guard:
         """The URL of this request as its client wrote it, without the query."""
         path = scope.get("path", "/")
         if self._public is not None:
+            if self._mounted:
+                path = path.removeprefix(scope.get("root_path", ""))
             return f"{self._public[0]}://{self._public[1]}{self._public[2]}{path}"
         scheme = scope.get("scheme", "http")
         host = headers.get(b"host", b"localhost").decode("latin-1")
