@@ -89,6 +89,10 @@ class TokenEndpoint(Protocol):
     def fetcher(self) -> "Fetcher":
         """For requests to others that take part, under the same rules."""
 
+    @property
+    def bound(self) -> bool:
+        """Whether tokens are asked for that are bound to a key (RFC 9449)."""
+
     registration: Registration | None
     """What the server knows this client as, where that is kept: a grant that registers sets it."""
 
@@ -109,6 +113,10 @@ class Grant(Protocol):
     @property
     def interactive(self) -> bool:
         """Whether a person takes part, so that it must not happen unasked."""
+
+    @property
+    def issuer(self) -> str | None:
+        """The one authorization server it is for, whose credentials it holds; None for any."""
 
     async def obtain(self, endpoint: TokenEndpoint, scopes: frozenset[str]) -> TokenResponse:
         """Get tokens of these scopes; of none where the set is empty. Raises `SignInError` or `TransportError`."""

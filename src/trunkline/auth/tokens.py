@@ -100,6 +100,11 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     secret_expires_at: float | None = None
     redirect_uris: tuple[str, ...] = ()
 
+    @property
+    def expired(self) -> bool:
+        """Whether its secret is of no use any more (RFC 7591, 3.2.1)."""
+        return self.secret_expires_at is not None and self.secret_expires_at <= time.time()
+
     def __repr__(self) -> str:
         return f"<Registration {self.client_id} ({self.source}), {self.method}>"
 
@@ -118,7 +123,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: Tokens | None = None
     registration: Registration | None = None
     requested: frozenset[str] = frozenset()
-    proof_key: dict[str, object] | None = None
+    proof_key: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<Kept {self.issuer} for {self.resource}: {self.tokens!r}, {self.registration!r}>"
