@@ -79,6 +79,7 @@ REFUSED = {
     "for nobody": lambda issuer: issuer.mint(sub=None, client_id=None),
     "for no audience": lambda issuer: issuer.mint(aud=None),
     "bound to a certificate": lambda issuer: issuer.mint(cnf={"x5t#S256": "abc"}),
+    "bound to a certificate as well": lambda issuer: issuer.mint(cnf={"jkt": "a", "x5t#S256": "abc"}),
     "opaque": lambda issuer: "opaque-token",
     "three parts of nothing": lambda issuer: "ey.e.e",
     "critical": lambda issuer: issuer.mint(header={"crit": ["b64"], "b64": True}),
@@ -113,8 +114,9 @@ async def test_an_issuer_that_looks_alike_is_another(change) -> None:
         assert (await made.call("who", issuer.mint(iss=change(issuer.issuer)))).status == 401
 
 
-async def test_a_host_header_makes_no_audience() -> None:
-    async with door(server={"allowed_hosts": ["*"]}, audience="https://mcp.example.com/mcp") as (issuer, made):
+@pytest.mark.parametrize("audience", ["https://mcp.example.com/mcp", "api://files"])
+async def test_a_host_header_makes_no_audience(audience: str) -> None:
+    async with door(server={"allowed_hosts": ["*"]}, audience=audience) as (issuer, made):
         token = issuer.mint(aud="http://victim.example.com/mcp")
         assert (await made.call("who", token, Host="victim.example.com")).status == 401
         assert (await made.call("who", issuer.mint(), Host="victim.example.com")).status == 200
