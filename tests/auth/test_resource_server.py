@@ -79,7 +79,6 @@ REFUSED = {
     "for nobody": lambda issuer: issuer.mint(sub=None, client_id=None),
     "for no audience": lambda issuer: issuer.mint(aud=None),
     "bound to a certificate": lambda issuer: issuer.mint(cnf={"x5t#S256": "abc"}),
-    "bound to a certificate as well": lambda issuer: issuer.mint(cnf={"jkt": "a", "x5t#S256": "abc"}),
     "opaque": lambda issuer: "opaque-token",
     "three parts of nothing": lambda issuer: "ey.e.e",
     "critical": lambda issuer: issuer.mint(header={"crit": ["b64"], "b64": True}),
