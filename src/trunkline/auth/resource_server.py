@@ -6,6 +6,7 @@ What may live here: which check comes after which, and what of it is remembered.
 """
 
 import hashlib
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -29,7 +30,9 @@ from trunkline.engine.doors import KeyRing, Notes, RequestFacts
 from trunkline.engine.memory import MemoryNotes
 from trunkline.engine.principal import ANONYMOUS, Principal
 from trunkline.engine.sealed import Keys
-from trunkline.errors import ConfigError, Refused, Unauthenticated
+from trunkline.errors import ConfigError, IssuerUnavailable, Refused, Unauthenticated
+
+logger = logging.getLogger("trunkline.auth")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -212,6 +215,11 @@ class ResourceServer:
             self._known.pop(place, None)
             refused = _Known(time.time() + _REFUSED_FOR, scheme, refused=error.message)
             return _remember(self._wrong, place, refused, _REFUSED)
+        except IssuerUnavailable as error:
+            # Who stands outside need not learn which addresses there are inside.
+            logger.warning("callers cannot sign in: %s", error)
+            said = "Access tokens cannot be checked at the moment: their issuer cannot be asked. Try again shortly"
+            raise IssuerUnavailable(said, error.retry_after) from None
         access = self._challenger(facts)[1].get(scheme)
         principal = Principal(self._issuer.issuer, claims.subject, claims.client, claims.scopes, access=access)
         self._wrong.pop(place, None)
@@ -263,6 +271,8 @@ class ResourceServer:
         return self._make_challenger(facts) if made is None else made
 
     def _make_challenger(self, facts: RequestFacts) -> tuple[Challenger, Mapping[str, Granted]]:
+        if not (facts.url.isascii() and facts.url.isprintable()):
+            raise Refused(400, "The Host header is malformed")
         base = facts.url.removesuffix(facts.endpoint)
         challenger = Challenger(base + WELL_KNOWN + facts.endpoint, self._rules.always, self._schemes)
         granted: Mapping[str, Granted] = {
