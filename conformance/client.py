@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+from conformance.sign_in import credentials
 from trunkline.client.client import Client
 from trunkline.client.inputs import ElicitAnswer, ElicitRequest, SampleRequest
 from trunkline.errors import TrunklineError
@@ -41,7 +42,12 @@ def sample(request: SampleRequest) -> str:
 async def main(url: str) -> None:
     """Use whatever the server offers, as the scenario wants."""
     async with Client(
-        url, elicit=elicit, sample=sample, roots=["/tmp"], era=REVISIONS[WIRE].era if WIRE in REVISIONS else None
+        url,
+        elicit=elicit,
+        sample=sample,
+        roots=["/tmp"],
+        era=REVISIONS[WIRE].era if WIRE in REVISIONS else None,
+        auth=credentials(SCENARIO, CONTEXT),
     ) as client:
         tools = {tool.name: tool for tool in await client.tools()}
         calls = CALLS.get(SCENARIO)
@@ -49,7 +55,7 @@ async def main(url: str) -> None:
             calls = [(call["name"], call["arguments"]) for call in CONTEXT["toolCalls"]]
         elif SCENARIO == "json-schema-2020-12-preservation":
             calls = [("json_schema_echo", {"schema": tools["json_schema_2020_12_tool"].raw["inputSchema"]})]
-        elif SCENARIO in ("http-invalid-tool-headers", "http-standard-headers"):
+        elif SCENARIO in ("http-invalid-tool-headers", "http-standard-headers") or SCENARIO.startswith("auth/"):
             calls = [(name, {}) for name in tools]
         for name, arguments in calls or []:
             await _call(client, name, arguments)

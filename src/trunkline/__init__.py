@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trunkline.auth.introspection import Introspection
+    from trunkline.auth.resource_server import DPoPRules, ResourceServer
+    from trunkline.auth.scopes import Scopes
     from trunkline.auth.static import StaticTokens
     from trunkline.client.changes import Change
     from trunkline.client.client import Client
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         HttpFailure,
         InvalidAnswer,
         InvalidParams,
+        IssuerUnavailable,
         MissingCapability,
         Overloaded,
         ProtocolError,
@@ -66,6 +70,7 @@ _HOMES = {
     "ConfigError": "trunkline.errors",
     "Contents": "trunkline.server.content",
     "Context": "trunkline.engine.context",
+    "DPoPRules": "trunkline.auth.resource_server",
     "DeadlineExceeded": "trunkline.errors",
     "ElicitAnswer": "trunkline.client.inputs",
     "ElicitRequest": "trunkline.client.inputs",
@@ -78,8 +83,10 @@ _HOMES = {
     "HttpFailure": "trunkline.errors",
     "Image": "trunkline.server.content",
     "InputRequest": "trunkline.engine.doors",
+    "Introspection": "trunkline.auth.introspection",
     "InvalidAnswer": "trunkline.errors",
     "InvalidParams": "trunkline.errors",
+    "IssuerUnavailable": "trunkline.errors",
     "Keys": "trunkline.engine.sealed",
     "Limits": "trunkline.transports.http",
     "LogMessage": "trunkline.client.reports",
@@ -94,8 +101,10 @@ _HOMES = {
     "RequestTimeout": "trunkline.errors",
     "ResourceLink": "trunkline.server.content",
     "ResourceNotFound": "trunkline.errors",
+    "ResourceServer": "trunkline.auth.resource_server",
     "Retry": "trunkline.extensions.tasks.policy",
     "SampleRequest": "trunkline.client.inputs",
+    "Scopes": "trunkline.auth.scopes",
     "Server": "trunkline.server.server",
     "StaticTokens": "trunkline.auth.static",
     "TaskCancelled": "trunkline.errors",
@@ -126,6 +135,7 @@ __all__ = [
     "ConfigError",
     "Contents",
     "Context",
+    "DPoPRules",
     "DeadlineExceeded",
     "ElicitAnswer",
     "ElicitRequest",
@@ -138,8 +148,10 @@ __all__ = [
     "HttpFailure",
     "Image",
     "InputRequest",
+    "Introspection",
     "InvalidAnswer",
     "InvalidParams",
+    "IssuerUnavailable",
     "Keys",
     "Limits",
     "LogMessage",
@@ -153,8 +165,10 @@ __all__ = [
     "RequestTimeout",
     "ResourceLink",
     "ResourceNotFound",
+    "ResourceServer",
     "Retry",
     "SampleRequest",
+    "Scopes",
     "Server",
     "StaticTokens",
     "TaskCancelled",

@@ -21,7 +21,9 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
     │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
-    │   ├── StorageUnavailable     -31006  503   the database cannot be reached; retrying later helps
+    │   ├── Unavailable                    503   what we need cannot be reached; retrying later helps
+    │   │   ├── StorageUnavailable -31006        the database
+    │   │   └── IssuerUnavailable  -31010        whoever vouches for callers
     │   ├── ReplicaLost            -31007  200   the replica that answered a call is gone
     │   ├── Interrupted            -31008  200   the server stopped while it answered
     │   ├── ToolRefused            -31009  200   a tool is not what was pinned of it
@@ -34,10 +36,14 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── RequestTimeout         no answer within the time allowed
     │   ├── HttpFailure            an HTTP answer that carries no JSON-RPC message
     │   ├── InvalidAnswer          the peer broke the protocol
-    │   └── MessageTooLong         one incoming message was dropped; the connection lives on
+    │   ├── MessageTooLong         one incoming message was dropped; the connection lives on
+    │   ├── AddressRefused         an address another party named is not one to send anything to
+    │   └── SignInError            signing in did not lead to a token
+    │       ├── SignInRefused      the authorization server said no, and with which error
+    │       └── SignInNeeded       a person has to sign in, and none is there
     └── ConfigError                a configuration that cannot be used, and why
 
-Codes -31001 to -31009 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
+Codes -31001 to -31010 are ours: "Error Codes" (basic/index) asks new codes to stay out of the JSON-RPC reserved range.
 A slow tool or a broken upstream is answered with status 200: a load balancer must not take this replica out for it.
 """
 
@@ -199,11 +205,20 @@ class Unauthenticated(ProtocolError):
 
 
 class Forbidden(ProtocolError):
-    """The caller is known but may not do this."""
+    """The caller is known but may not do this.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        headers: response headers, such as the challenge that names the scopes it takes.
+    """
 
     code = -31002
     status = 403
     name = "forbidden"
+
+    def __init__(self, message: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class Overloaded(ProtocolError):
@@ -240,23 +255,28 @@ class UpstreamUnavailable(ProtocolError):
     name = "upstream_unavailable"
 
 
-class StorageUnavailable(ProtocolError):
-    """The database cannot be reached; the same request may succeed once it is back.
+class Unavailable(ProtocolError):
+    """Something this server needs cannot be reached; try the same request again after `retry_after` seconds."""
 
-    What was being written may or may not have been.
-
-    Parameters:
-        message: what happened, to what, and what to do; shown to people.
-        retry_after: seconds after which to try again.
-    """
-
-    code = -31006
     status = 503
-    name = "storage_unavailable"
 
     def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
         super().__init__(message, {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))})
         self.retry_after = retry_after
+
+
+class StorageUnavailable(Unavailable):
+    """The database cannot be reached; what was being written may or may not have been."""
+
+    code = -31006
+    name = "storage_unavailable"
+
+
+class IssuerUnavailable(Unavailable):
+    """The authorization server that vouches for callers cannot be asked; nothing is known of this one."""
+
+    code = -31010
+    name = "issuer_unavailable"
 
 
 class ReplicaLost(ProtocolError):
@@ -443,30 +463,38 @@ class MessageTooLong(TransportError):
         self.tail = tail
 
 
+class AddressRefused(TransportError):
+    """An address that another party named is not one to send anything to."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivered=False)
+
+
+class SignInError(TransportError):
+    """Signing in did not lead to a token; the request it was for was not carried out."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivered=False)
+
+
+class SignInRefused(SignInError):
+    """The authorization server refused.
+
+    Parameters:
+        message: what happened, to what, and what to do; shown to people.
+        error: its error code (RFC 6749, 4.1.2.1 and 5.2), such as `invalid_grant`.
+        status: the HTTP status it came with; 0 where it came by way of a redirect.
+    """
+
+    def __init__(self, message: str, error: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.error = error
+        self.status = status
+
+
+class SignInNeeded(SignInError):
+    """A person has to sign in, and none is there."""
+
+
 class ConfigError(TrunklineError):
     """The configuration cannot be used."""
-
-
-def http_status(error: ProtocolError) -> int:
-    """The HTTP status of a response with this error: 200 unless the table below says otherwise."""
-    code = error.remote_code if isinstance(error, RemoteError) else error.code
-    return STATUS_OF_CODE.get(code, 200)
-
-
-# Streamable HTTP gives these codes a status; every other error of a well-formed request travels with 200.
-STATUS_OF_CODE: dict[int, int] = {
-    error.code: error.status
-    for error in (
-        ParseError,
-        InvalidRequest,
-        MethodNotFound,
-        InvalidParams,
-        HeaderMismatch,
-        MissingCapability,
-        UnsupportedVersion,
-        Unauthenticated,
-        Forbidden,
-        Overloaded,
-        StorageUnavailable,
-    )
-}

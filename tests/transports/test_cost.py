@@ -63,7 +63,7 @@ async def passing(context: Context, call_next: CallNext) -> Result:
 
 
 def server_with(tools: int) -> Server:
-    server = Server("cost", authenticator=Tokens(), interceptors=[passing, passing, passing])
+    server = Server("cost", auth=Tokens(), interceptors=[passing, passing, passing])
 
     @server.tool
     async def add(a: int, b: int) -> int:

@@ -49,7 +49,7 @@ class StaticTokens:
 
     Raises `ConfigError` for an empty list or token.
 
-        Server("x", authenticator=StaticTokens({"s3cret": Principal("static-token", "alice")}))
+        Server("x", auth=StaticTokens({"s3cret": Principal("static-token", "alice")}))
     """
 
     def __init__(self, tokens: Mapping[str, Principal]) -> None:

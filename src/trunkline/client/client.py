@@ -12,10 +12,12 @@ from typing import Self, TypeVar
 
 import aiohttp
 
+from trunkline.auth.doors import Credentials, Grant
 from trunkline.client import results, rounds
 from trunkline.client.cache import Cache
 from trunkline.client.changes import Change, follow
 from trunkline.client.connection import Connection
+from trunkline.client.credentials import credentials
 from trunkline.client.eras import Approach, EraMemory
 from trunkline.client.inputs import Elicit, Handlers, Roots, Sample
 from trunkline.client.outputs import Outputs
@@ -44,7 +46,9 @@ class Client:
         elicit, sample, roots, open_url: what the server may ask for, see `Handlers`; declared only when given.
         log: takes the server's log messages; log_level: from which level on.
         timeout: seconds a request may go without a sign of life; maximum: seconds it may take in all.
-        headers: HTTP headers sent with every request, for example `Authorization`.
+        headers: HTTP headers sent with every request.
+        auth: how to sign in where an HTTP server wants that: a grant such as `SignIn()`, credentials such as
+            `OAuth(SignIn(), dpop="required")`, or a token as text.
         env, cwd, on_stderr: for commands, see `StdioLink`.
         name, version: how this client introduces itself.
         era: "modern" or "legacy" to skip finding out. memory: eras known already, to share between clients.
@@ -71,6 +75,7 @@ class Client:
         timeout: float = TIMEOUT,
         maximum: float = MAXIMUM,
         headers: Mapping[str, str] | None = None,
+        auth: Credentials | Grant | str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         on_stderr: Callable[[str], None] | None = None,
@@ -98,6 +103,7 @@ class Client:
             on_event=self._event,
             timeout=timeout,
             era=era,
+            credentials=credentials(auth),
         )
         resolved = resolve(target, headers=headers, env=env, cwd=cwd, on_stderr=on_stderr, session=session)
         self.connection = Connection(resolved, approach, self._ready)

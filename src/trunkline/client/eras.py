@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 import msgspec
 
+from trunkline.auth.doors import Credentials
 from trunkline.client.channel import Headers, Link, OnNotification, OnRequest
 from trunkline.client.duplex import DuplexChannel
 from trunkline.client.handover import Handover
@@ -69,6 +70,7 @@ class Approach(msgspec.Struct, frozen=True):
         timeout: seconds `initialize` may take. probe: seconds a legacy server may stay silent on `server/discover`.
         era: set to speak one era only, without probing.
         version: the legacy version to offer. connect: seconds a connection may take (HTTP).
+        credentials: asked before each request what it is to carry (HTTP).
         handover: where processes of ours keep the legacy session they share.
     """
 
@@ -82,6 +84,7 @@ class Approach(msgspec.Struct, frozen=True):
     version: str = LATEST_LEGACY
     handover: Handover | None = None
     connect: float = CONNECT
+    credentials: Credentials | None = None
 
 
 async def meet_http(
@@ -103,9 +106,9 @@ async def meet_http(
         with contextlib.suppress(HttpFailure, RemoteError, InvalidAnswer):
             if known.sse:
                 return await _meet_sse(url, session, approach, headers)
-            channel = HttpChannel(url, session, headers, connect=approach.connect)
+            channel = _channel(url, session, approach, headers)
             return await _meet_legacy(channel, url, approach, channel.name)
-    channel = HttpChannel(url, session, headers, connect=approach.connect)
+    channel = _channel(url, session, approach, headers)
     if approach.era != "legacy":
         peer = await _try_modern(channel, url, approach, approach.memory.get(url))
         if peer is not None:
@@ -236,8 +239,13 @@ async def _meet_legacy(
     return peer
 
 
+def _channel(url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers) -> HttpChannel:
+    return HttpChannel(url, session, headers, connect=approach.connect, credentials=approach.credentials)
+
+
 async def _meet_sse(url: str, session: aiohttp.ClientSession, approach: Approach, headers: Headers) -> LegacyPeer:
-    channel = DuplexChannel(SseLink(url, session, headers, connect=approach.connect), address(url))
+    link = SseLink(url, session, headers, connect=approach.connect, credentials=approach.credentials)
+    channel = DuplexChannel(link, address(url))
     return await _meet_legacy(channel, url, approach, channel.name, sse=True)
 
 

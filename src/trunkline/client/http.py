@@ -7,13 +7,15 @@ What may live here: HTTP and framing. What may not: eras, sessions, retries, JSO
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from trunkline.auth.doors import Credentials
 from trunkline.client.channel import MAX_MESSAGE, Body, Call, Headers, is_response, unpack
-from trunkline.client.patience import Pulse, timed_out
+from trunkline.client.patience import Patience, Pulse, timed_out
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
 
@@ -23,6 +25,8 @@ CONNECT = 10.0
 _POST = (("Accept", "application/json, text/event-stream"), ("Accept-Encoding", "identity"))
 _GET = (("Accept", "text/event-stream"), ("Cache-Control", "no-store"), ("Accept-Encoding", "identity"))
 _REDIRECTS = 3
+CHALLENGES = 6
+"""How often a request is sent again with other credentials: for a nonce, a refreshed token, a new one, more scopes."""
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -74,6 +78,7 @@ class HttpChannel:
         headers: sent with every request, for example `Authorization`; never shown.
         limit: bytes one message may have.
         connect: seconds a connection may take.
+        credentials: asked for further headers before each request, and told of each answer.
     """
 
     duplex = False
@@ -86,6 +91,7 @@ class HttpChannel:
         headers: Headers = (),
         limit: int = MAX_MESSAGE,
         connect: float = CONNECT,
+        credentials: Credentials | None = None,
     ) -> None:
         self.url = url
         self.name = address(url)
@@ -96,6 +102,7 @@ class HttpChannel:
         self._get_headers = (*_GET, *headers)
         self._limit = limit
         self._connect = connect
+        self._credentials = credentials
         self._timeout = connecting(connect)
         self._streams: set[aiohttp.ClientResponse] = set()
         self._closed = False
@@ -108,7 +115,8 @@ class HttpChannel:
 
     async def exchange(self, call: Call) -> Body:
         """POST a request and read its response; an event stream is closed when the caller is cancelled."""
-        with await self._open("POST", self._post_headers + call.sent_headers, call.body) as response:
+        headers = self._post_headers + call.sent_headers
+        with await self._open("POST", headers, call.body, call.patience) as response:
             call.pulse.beat()
             call.status, call.headers = response.status, response.headers
             if response.status < 300 and _is_stream(response):
@@ -118,7 +126,7 @@ class HttpChannel:
     async def resume(self, call: Call, headers: Headers) -> Body:
         """Reconnect a broken stream with `Last-Event-ID` (2025-11-25, Resumability and Redelivery)."""
         headers += (("Last-Event-ID", call.last_event_id or ""),)
-        with await self._open("GET", self._get_headers + headers) as response:
+        with await self._open("GET", self._get_headers + headers, patience=call.patience) as response:
             call.status = response.status
             self._require_stream(response)
             return await self._follow(response, call)
@@ -152,8 +160,44 @@ class HttpChannel:
         for response in tuple(self._streams):
             response.close()
 
-    async def _open(self, verb: str, headers: Headers, body: bytes | None = None) -> "_Opened":
-        """Send a request; the answer it comes back with is read inside a `with`."""
+    async def _open(
+        self, verb: str, headers: Headers, body: bytes | None = None, patience: Patience | None = None
+    ) -> "_Opened":
+        """Send a request; the answer it comes back with is read inside a `with`.
+
+        Parameters:
+            patience: the clock of the call; it stands still while somebody signs in.
+        """
+        credentials = self._credentials
+        if credentials is None:
+            return _Opened(self, await self._answered(verb, headers, body), self._streams)
+        for sent in range(CHALLENGES + 1):
+            url = self.url
+            with nullcontext() if patience is None else patience.stopped():
+                proven = await credentials.headers(verb, url)
+            response = await self._answered(verb, headers + proven, body, moves=False)
+            credentials.seen(url, proven, response.status, response.headers)
+            if sent == CHALLENGES or response.status not in (307, 308, 401, 403):
+                break
+            if response.status in (307, 308):
+                response.close()
+                self._move(response)
+                continue
+            try:
+                with nullcontext() if patience is None else patience.stopped():
+                    again = await credentials.challenged(verb, url, proven, response.status, response.headers)
+            except BaseException:
+                response.close()
+                raise
+            if not again:
+                break
+            response.close()
+        return _Opened(self, response, self._streams)
+
+    async def _answered(
+        self, verb: str, headers: Headers, body: bytes | None, *, moves: bool = True
+    ) -> aiohttp.ClientResponse:
+        """Send a request; `moves` follows redirects, which credentials cannot: a proof names the address."""
         if self._closed:
             raise TransportError(f"The connection to {self.name} is closed", delivered=False)
         # The type travels with the payload: one header less to carry through all of aiohttp's steps.
@@ -169,7 +213,7 @@ class HttpChannel:
                 raise TransportError(f"Cannot connect to {self.name}: {reason(error)}", delivered=False) from None
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
                 raise self.broken(error) from None
-            if response.status not in (307, 308):
+            if not moves or response.status not in (307, 308):
                 break
             response.close()
             self._move(response)
@@ -178,7 +222,7 @@ class HttpChannel:
         if self._closed:
             response.close()
             raise TransportError(f"The connection to {self.name} was closed meanwhile")
-        return _Opened(self, response, self._streams)
+        return response
 
     def broken(self, error: Exception) -> TransportError:
         """What is said when the connection breaks under a request that was sent."""
@@ -307,7 +351,7 @@ class _Opened:
 
 
 _ADVICE = {
-    401: ": it wants credentials; give an Authorization header",
+    401: ": it wants credentials; sign in with `auth`, or give an Authorization header",
     403: ": these credentials may not do this, or the server refuses this Host or Origin",
     404: ": check the path of the address",
     429: ": too many requests, try again later",

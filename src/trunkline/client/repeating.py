@@ -10,6 +10,7 @@ import time
 from typing import Literal
 
 from trunkline.errors import (
+    AddressRefused,
     HttpFailure,
     Interrupted,
     InvalidAnswer,
@@ -18,6 +19,7 @@ from trunkline.errors import (
     RemoteError,
     ReplicaLost,
     RequestTimeout,
+    SignInError,
     StorageUnavailable,
     TransportError,
     UpstreamUnavailable,
@@ -51,6 +53,9 @@ _SPANS: dict[Fate, float] = {"lost": AWAY, "busy": AWAY, "told": BRIEF}
 _BUSY = (429, 503)
 _NOBODY = (502, 503, 504)
 """What balancers answer with when no server did."""
+
+_FINAL = (InvalidAnswer, MessageTooLong, AddressRefused, SignInError)
+"""Failures that would be the same another time."""
 
 _LOST = (Interrupted.code, ReplicaLost.code, StorageUnavailable.code)
 """The server, or what it needs, ended while it answered: the request may have run."""
@@ -115,7 +120,7 @@ def fate_of(error: Exception, repeatable: bool) -> Fate | None:
         if not repeatable or error.status < 500:
             return None
         return "lost" if error.status in _NOBODY else "told"
-    if not isinstance(error, TransportError) or isinstance(error, InvalidAnswer | MessageTooLong):
+    if not isinstance(error, TransportError) or isinstance(error, _FINAL):
         return None
     if isinstance(error, RequestTimeout):
         return "lost" if error.limit == "connect" else None

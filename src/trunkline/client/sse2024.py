@@ -5,13 +5,15 @@ What may live here: that transport. What may not: message sorting, the newer Str
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 
+from trunkline.auth.doors import Credentials
 from trunkline.client.channel import MAX_MESSAGE, Headers
-from trunkline.client.http import CONNECT, connecting, join, reason
+from trunkline.client.http import CHALLENGES, CONNECT, connecting, join, reason
 from trunkline.client.patience import timed_out
 from trunkline.errors import HttpFailure, InvalidAnswer, ParseError, TransportError
 from trunkline.protocol import sse
@@ -25,7 +27,7 @@ class SseLink:
     Parameters:
         url: the SSE endpoint. session: the connection pool, from `http.new_session`.
         headers: sent with every request; never shown. limit: bytes one message may have.
-        connect: seconds a connection may take.
+        connect: seconds a connection may take. credentials: as for `HttpChannel`.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class SseLink:
         headers: Headers = (),
         limit: int = MAX_MESSAGE,
         connect: float = CONNECT,
+        credentials: Credentials | None = None,
     ) -> None:
         self._url = url
         self._session = session
         self._headers = headers
         self._limit = limit
         self._connect = connect
+        self._credentials = credentials
         self._timeout = connecting(connect)
         self._endpoint = ""
         self._events: AsyncIterator[sse.Event] | None = None
@@ -48,7 +52,10 @@ class SseLink:
 
     async def open(self) -> None:
         """GET the stream and wait for its `endpoint` event, which must stay inside the origin."""
-        headers = (("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), *self._headers)
+        await self._with_credentials("GET", self._url, self._open)
+
+    async def _open(self, proven: Headers) -> tuple[int, Mapping[str, str]]:
+        headers = (("Accept", "text/event-stream"), ("Accept-Encoding", "identity"), *self._headers, *proven)
         try:
             async with asyncio.timeout(self._connect + _ENDPOINT_SECONDS):
                 response = await self._session.get(
@@ -74,6 +81,7 @@ class SseLink:
             await self.close()
             raise
         self._announce(event)
+        return response.status, response.headers
 
     def _announce(self, event: sse.Event | None) -> None:
         if event is None or event.event != "endpoint":
@@ -85,7 +93,10 @@ class SseLink:
 
     async def send(self, message: bytes) -> None:
         """POST one message to the announced endpoint."""
-        headers = (("Content-Type", "application/json"), *self._headers)
+        await self._with_credentials("POST", self._endpoint, partial(self._post, message))
+
+    async def _post(self, message: bytes, proven: Headers) -> tuple[int, Mapping[str, str]]:
+        headers = (("Content-Type", "application/json"), *self._headers, *proven)
         try:
             async with self._session.post(
                 self._endpoint, data=message, headers=headers, allow_redirects=False, timeout=self._timeout
@@ -93,12 +104,34 @@ class SseLink:
                 if response.status >= 300:
                     what = f"The server answered a POST with {response.status}"
                     raise HttpFailure(what, response.status, response.headers)
+                return response.status, response.headers
         except aiohttp.ConnectionTimeoutError:
             raise timed_out("connect", self._connect, "The message could not be sent", delivered=False) from None
         except aiohttp.ClientConnectorError as error:
             raise TransportError(f"The message could not be sent: {reason(error)}", delivered=False) from None
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"The connection broke while a message was sent: {reason(error)}") from None
+
+    async def _with_credentials(
+        self, verb: str, url: str, send: Callable[[Headers], Awaitable[tuple[int, Mapping[str, str]]]]
+    ) -> None:
+        """Send a request, again where the server wants other credentials and there are some."""
+        credentials = self._credentials
+        if credentials is None:
+            await send(())
+            return
+        for last in (*[False] * (CHALLENGES - 1), True):
+            proven = await credentials.headers(verb, url)
+            try:
+                status, headers = await send(proven)
+                credentials.seen(url, proven, status, headers)
+                return
+            except HttpFailure as failure:
+                status, headers = failure.status, failure.headers
+                credentials.seen(url, proven, status, headers)
+                challenge = status in (401, 403) and not last
+                if not challenge or not await credentials.challenged(verb, url, proven, status, headers):
+                    raise
 
     async def receive(self) -> bytes | None:
         """The next message of the stream."""

@@ -6,7 +6,7 @@ What may not: implementations.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -124,12 +124,23 @@ class Provider(Protocol):
 
 
 class RequestFacts(msgspec.Struct, frozen=True):
-    """What an authenticator may look at. `headers` are lower-case; `body` is the raw request body."""
+    """What an authenticator may look at, and the headers it may add to the answer.
+
+    Parameters:
+        method: of HTTP.
+        url: as the client wrote it, without the query.
+        headers: names in lower case.
+        body: as it came.
+        endpoint: how the path ends as the application sees it; what stands before it is where that is mounted.
+        answer: headers of the answer, whatever it will be; an authenticator adds its own.
+    """
 
     method: str
     url: str
     headers: Mapping[bytes, bytes]
     body: bytes
+    endpoint: str = ""
+    answer: list[tuple[bytes, bytes]] = []
 
     def __repr__(self) -> str:
         # Headers hold credentials, the body arguments.
@@ -141,6 +152,24 @@ class Authenticator(Protocol):
 
     async def authenticate(self, facts: RequestFacts) -> Principal:
         """Say who calls."""
+
+
+@runtime_checkable
+class ProtectedResource(Protocol):
+    """An authenticator whose callers find out by themselves how to sign in (RFC 9728)."""
+
+    @property
+    def public_url(self) -> str | None:
+        """Where clients find the endpoint, as far as it knows."""
+
+    def attach(self, keys: Callable[[], "KeyRing"], notes: "Notes") -> None:
+        """Told of what the replicas of its application share, before the first request."""
+
+    def metadata(self, url: str) -> Mapping[str, object]:
+        """The protected resource metadata of the endpoint at this URL."""
+
+    async def close(self) -> None:
+        """Leave nothing running."""
 
 
 class Exchange(Protocol):
@@ -240,10 +269,13 @@ class EventLog(Protocol):
 
 
 class Notes(Protocol):
-    """Small facts that replicas leave for each other, by kind and key; one that nobody looks at for a day is gone."""
+    """Small facts that replicas leave for each other, by kind and key; one that nobody looks at for its time is gone.
 
-    async def add(self, kind: str, key: str, note: bytes) -> bytes:
-        """Leave a note where there is none; returns the one that is there."""
+    All notes of a kind are left for the same time.
+    """
+
+    async def add(self, kind: str, key: str, note: bytes, seconds: float = 24 * 3600) -> bytes:
+        """Leave a note where there is none, for so long; returns the one that is there."""
 
     async def load(self, kind: str, key: str) -> bytes | None:
         """The note, or None; counts as use."""

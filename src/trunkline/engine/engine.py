@@ -15,9 +15,10 @@ from msgspec import UNSET
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Extension, Interceptor, KeyRing, Observer, Provider, Result
+from trunkline.engine.principal import Access, Principal
 from trunkline.engine.sealed import Keys
 from trunkline.errors import Forbidden, InternalError, InvalidParams, MethodNotFound, ProtocolError, ResourceNotFound
-from trunkline.protocol.messages import SERVER_INFO_KEY
+from trunkline.protocol.messages import SERVER_INFO_KEY, Params
 from trunkline.protocol.revisions import CACHEABLE, INPUT_METHODS, SERVED, Revision, downgrade
 
 logger = logging.getLogger("trunkline.engine")
@@ -98,8 +99,18 @@ class Engine:
             result["instructions"] = instructions
         return result
 
+    def permit(self, principal: Principal, method: str, params: Params) -> None:
+        """Raise `Forbidden` or `Unauthenticated` where a principal's credentials do not allow a request.
+
+        Every request is asked about when it is answered; transports that begin an answer before that ask themselves.
+        """
+        if principal.access is not None:
+            principal.access.demand(principal, method, params)
+
     async def _answer(self, context: Context) -> Result:
         method = context.method
+        if context.principal.access is not None:
+            context.principal.access.demand(context.principal, method, context.params)
         if context.revision.era == "modern" and method in INPUT_METHODS:
             params = context.params
             if params.request_state is not UNSET or params.input_responses is not UNSET:
@@ -182,10 +193,12 @@ class Engine:
             "server/discover": self._discover,
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
-            "resources/list": provider.list_resources,
-            "resources/templates/list": provider.list_templates,
+            "resources/list": partial(_seen, provider.list_resources, "resources", "resources", "uri"),
+            "resources/templates/list": partial(
+                _seen, provider.list_templates, "resourceTemplates", "resources", "uriTemplate"
+            ),
             "resources/read": self._read_resource,
-            "prompts/list": provider.list_prompts,
+            "prompts/list": partial(_seen, provider.list_prompts, "prompts", "prompts", "name"),
             "prompts/get": self._get_prompt,
             "completion/complete": provider.complete,
         }
@@ -207,7 +220,7 @@ class Engine:
         return result
 
     async def _list_tools(self, context: Context) -> Result:
-        result = await self.provider.list_tools(context)
+        result = await _seen(self.provider.list_tools, "tools", "tools", "name", context)
         tools = result.get("tools")
         if context.principal.tools is not None and isinstance(tools, list):
             result["tools"] = [tool for tool in tools if context.principal.may_call(tool["name"])]
@@ -231,6 +244,22 @@ class Engine:
         if context.params.name is UNSET:
             raise InvalidParams("Invalid params: prompts/get needs 'name'")
         return self.provider.get_prompt(context)
+
+
+def _seen(handler: Handler, member: str, kind: str, key: str, context: Context) -> Awaitable[Result]:
+    """A list without what no credentials would unlock; what others would is listed, so that clients can ask for it."""
+    access = context.principal.access
+    if access is None or not access.hiding:
+        return handler(context)
+    return _shown(handler, access, member, kind, key, context)
+
+
+async def _shown(handler: Handler, access: Access, member: str, kind: str, key: str, context: Context) -> Result:
+    result = await handler(context)
+    listed = result.get(member)
+    if isinstance(listed, list):
+        result = {**result, member: [one for one in listed if not access.hides(kind, str(one[key]))]}
+    return result
 
 
 LEGACY_RESOURCE_NOT_FOUND = -32002

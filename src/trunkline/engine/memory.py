@@ -41,12 +41,12 @@ class LocalBus:
 
 
 class MemoryNotes:
-    """Notes of one process to itself."""
+    """Notes of one process to itself; they end with it."""
 
     def __init__(self) -> None:
         self._notes: dict[tuple[str, str], bytes] = {}
 
-    async def add(self, kind: str, key: str, note: bytes) -> bytes:
+    async def add(self, kind: str, key: str, note: bytes, seconds: float = 24 * 3600) -> bytes:
         """Leave a note where there is none; returns the one that is there."""
         return self._notes.setdefault((kind, key), note)
 

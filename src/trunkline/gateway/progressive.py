@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.engine.engine import Engine
+from trunkline.engine.principal import Principal
 from trunkline.gateway import relaying
 from trunkline.gateway.catalog import UNAVAILABLE_KEY
 from trunkline.gateway.listing import Item
@@ -97,6 +98,13 @@ class ProgressiveEngine(Engine):
             if meant is not None:
                 context = context.instead(meant)
         return super().handle(context)
+
+    def permit(self, principal: Principal, method: str, params: Params) -> None:
+        """See `Engine.permit`; what counts is the tool that is meant."""
+        if method == "tools/call" and params.name == CALL:
+            given = json.plain(params.raw)
+            params = (_meant(params, given) if isinstance(given, dict) else None) or params
+        super().permit(principal, method, params)
 
     async def _list_tools(self, context: Context) -> Result:
         if isinstance(context, _Search):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Literal
 
-from trunkline.engine.doors import Authenticator, Bus
+from trunkline.engine.doors import Authenticator, Bus, ProtectedResource
 from trunkline.engine.engine import Engine
 from trunkline.errors import Overloaded
 from trunkline.runtime.bus import SharedBus
@@ -26,7 +26,8 @@ Phase = Literal["starting", "ready", "draining"]
 class Application:
     """What transports serve: an engine, and what lives around it.
 
-    `started` tells whether `start` has finished and `stop` has not begun. `reports` are facts for operators by name,
+    `started` tells whether `start` has finished and `stop` has not begun. `authenticator` says who calls.
+    `reports` are facts for operators by name,
     asked for each time; they decide nothing.
 
     Parameters:
@@ -51,9 +52,9 @@ class Application:
         settled: Callable[[], bool] | None = None,
     ) -> None:
         self.engine = engine
-        self.authenticator = authenticator
         self.name = name
         self.shared: Shared = shared or Alone()
+        self.authenticate_with(authenticator)
         self.bus: Bus = bus or SharedBus(self.shared.replicas, name)
         self.call_timeout = call_timeout
         self.inflight = InFlight()
@@ -72,6 +73,12 @@ class Application:
         self._parts.append(part)
         if self._life is not None:
             self._life.callback(part())
+
+    def authenticate_with(self, authenticator: Authenticator | None) -> None:
+        """Have this one say who calls from now on; None makes every caller `ANONYMOUS`."""
+        self.authenticator = authenticator
+        if isinstance(authenticator, ProtectedResource):
+            authenticator.attach(lambda: self.engine.keys, self.shared.notes)
 
     @property
     def phase(self) -> Phase:
@@ -102,6 +109,7 @@ class Application:
             async with AsyncExitStack() as life:
                 await self.shared.start()
                 life.push_async_callback(self.shared.stop)
+                life.push_async_callback(self._close_authenticator)
                 await self.engine.provider.start()
                 life.push_async_callback(self.engine.provider.stop)
                 for extension in self.engine.extensions:
@@ -133,6 +141,10 @@ class Application:
                         await self.inflight.stop()
             finally:
                 self._stopping = False
+
+    async def _close_authenticator(self) -> None:
+        if isinstance(self.authenticator, ProtectedResource):
+            await self.authenticator.close()
 
     def _one_at_a_time(self) -> asyncio.Lock:
         self._turn = self._turn or asyncio.Lock()

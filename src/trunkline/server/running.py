@@ -18,7 +18,7 @@ def run_http(app: HTTPTransport, binding: Binding, drain: Drain) -> None:
     if not (app.application.authenticator or binding.allow_remote or is_loopback(binding.host)):
         raise ConfigError(
             f"{binding.host} is reachable from other machines and nobody has to sign in. Give the server an "
-            "authenticator, or say allow_remote=True if something in front decides who may connect."
+            "authenticator (`auth=`), or say allow_remote=True if something in front decides who may connect."
         )
     run(lambda: _serve(app, binding, drain))
 

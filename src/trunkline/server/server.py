@@ -16,6 +16,7 @@ from trunkline.engine.doors import (
     Interceptor,
     KeyRing,
     Observer,
+    ProtectedResource,
 )
 from trunkline.engine.engine import Engine
 from trunkline.server.content import without_none
@@ -47,7 +48,7 @@ class Server(Registry):
         website_url: a page about the server.
         interceptors: `async (context, call_next)` around every request, outermost first.
         extensions: protocol extensions.
-        authenticator: says who calls; None makes every caller anonymous.
+        auth: says who calls, such as a `ResourceServer`; None makes every caller anonymous.
         keys: seals input rounds and sessions; by default random, good for one process.
         storage: where replicas share sessions, streams, changes and tasks: the URL of a database (`sqlite:///path`,
             `postgresql://user@host/name`); by default in memory, for one process, with which its tasks end.
@@ -59,7 +60,8 @@ class Server(Registry):
         call_timeout: seconds a call may run; None for no limit.
         lifespan: makes an async context manager that is open while the server lives.
         path: where the MCP endpoint is on HTTP.
-        public_url: the URL clients use, when it differs from what the server sees.
+        public_url: the URL clients use, when it differs from what the server sees; by default what the audience of
+            `auth` says.
         allowed_hosts, allowed_origins, trusted_proxies: see `transports.guard.Guard`.
         limits: bounds of HTTP requests.
 
@@ -87,7 +89,7 @@ class Server(Registry):
         website_url: str | None = None,
         interceptors: Sequence[Interceptor] = (),
         extensions: Sequence[Extension] = (),
-        authenticator: Authenticator | None = None,
+        auth: Authenticator | None = None,
         keys: KeyRing | None = None,
         storage: "str | Shared | None" = None,
         task_pace: "Pace | None" = None,
@@ -111,14 +113,17 @@ class Server(Registry):
         self.engine = Engine(
             self.provider, extensions=extensions, interceptors=interceptors, keys=keys, observer=observer
         )
-        self._authenticator = authenticator
+        self._auth = auth
         self.storage = storage
         self.task_pace = task_pace
         self._call_timeout = call_timeout
         self._tasks: TaskTools | None = None
         self._path = path
         self._limits = limits
-        self._guard = guard_of(allowed_hosts, allowed_origins, public_url, trusted_proxies)
+        known = None if auth is None or public_url or trusted_proxies else _public_url(auth, path)
+        self._guard = guard_of(
+            allowed_hosts, allowed_origins, public_url or known, trusted_proxies, mounted=known is not None
+        )
 
     @cached_property
     def application(self) -> "Application":
@@ -131,7 +136,7 @@ class Server(Registry):
         return application.Application(
             self.engine,
             name=self.name,
-            authenticator=self._authenticator,
+            authenticator=self._auth,
             shared=shared,
             call_timeout=self._call_timeout,
         )
@@ -223,12 +228,32 @@ def _stored(url: str) -> "Shared":
     return Stored(url)
 
 
+def _public_url(auth: Authenticator, path: str) -> str | None:
+    """What stands before the endpoint's path in the URL clients know it by, where the audience of tokens is that."""
+    if not isinstance(auth, ProtectedResource) or auth.public_url is None:
+        return None
+    from trunkline.transports import guard
+
+    return guard.public_url_of(auth.public_url, path)
+
+
 def guard_of(
-    hosts: Sequence[str], origins: Sequence[str], public_url: str | None, proxies: Sequence[str]
+    hosts: Sequence[str],
+    origins: Sequence[str],
+    public_url: str | None,
+    proxies: Sequence[str],
+    *,
+    mounted: bool = False,
 ) -> "Guard | None":
     """The guard these options ask for, checked at once; None where the defaults do."""
     if not (hosts or origins or public_url or proxies):
         return None
     from trunkline.transports import guard
 
-    return guard.Guard(allowed_hosts=hosts, allowed_origins=origins, public_url=public_url, trusted_proxies=proxies)
+    return guard.Guard(
+        allowed_hosts=hosts,
+        allowed_origins=origins,
+        public_url=public_url,
+        trusted_proxies=proxies,
+        mounted=mounted,
+    )

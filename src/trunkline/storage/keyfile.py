@@ -6,12 +6,10 @@ What may live here: reading, following and writing that file. What may not: seal
     {"keys": [{"from": "2026-11-01T12:00:00Z", "key": "<32 bytes in base64>"}]}
 """
 
-import os
 import secrets
 import stat
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from trunkline.errors import ConfigError
+from trunkline.storage.private import write_private
 
 LONGEST_LIFE = 7 * 86400.0 + 3600.0
 """Seconds for which a sealed text may be opened: ids of legacy sessions live seven days, and clocks differ."""
@@ -155,18 +154,10 @@ def prune(path: Path, now: float) -> list[Key]:
 def _write(path: Path, keys: Iterable[Key]) -> None:
     entries = [_Entry(datetime.fromtimestamp(key.begins, UTC), key.secret) for key in keys]
     text = msgspec.json.format(msgspec.json.encode(_File(sorted(entries, key=lambda one: one.begins))), indent=2)
-    # Replaced whole: a replica that reads it now sees the old keys or the new, and a full disk loses none.
-    place = path.resolve()
-    draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(text + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(place)
+        # Replaced whole: a replica that reads it now sees the old keys or the new, and a full disk loses none.
+        write_private(path.resolve(), text + b"\n")
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise ConfigError(f"The key file {path} cannot be written: {error.strerror}") from None
 
 

@@ -64,7 +64,12 @@ def state_file(config: Path, environment: Mapping[str, str] = os.environ) -> Pat
     whole = str(config.expanduser().absolute())
     digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", config.stem)[:40] or "config"
-    return _state_home(environment) / "trunkline" / f"{name}-{digest}.db"
+    return state_folder(environment) / f"{name}-{digest}.db"
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this program keeps what is its own: `~/.local/state/trunkline`, see `state_file`."""
+    return _state_home(environment) / "trunkline"
 
 
 def _state_home(environment: Mapping[str, str]) -> Path:

@@ -6,8 +6,9 @@ What may not: authentication.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from trunkline.errors import ConfigError, Refused
 from trunkline.transports.asgi import Headers, Scope
@@ -27,6 +28,7 @@ class Guard:
             `public_url` always are.
         public_url: the URL clients use, when it differs from what the server sees.
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are believed.
+        mounted: `public_url` ends with the path the application is mounted under, if it is.
 
     Raises `ConfigError` for a URL or network that is none.
     """
@@ -38,7 +40,9 @@ class Guard:
         allowed_origins: Sequence[str] = (),
         public_url: str | None = None,
         trusted_proxies: Sequence[str] = (),
+        mounted: bool = False,
     ) -> None:
+        self._mounted = mounted
         self._hosts = {*_LOOPBACK, *(host.lower() for host in allowed_hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self._public = _parse_public(public_url) if public_url else None
@@ -59,6 +63,10 @@ class Guard:
         origin = headers.get(b"origin")
         return [] if origin is None else self._check_origin(origin)
 
+    def check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """For what web pages of any origin may read. Raises `Refused` (421) for a foreign Host."""
+        self._check_host(headers.get(b"host", b""))
+
     def preflight(self, headers: Mapping[bytes, bytes]) -> Headers:
         """The headers that answer an OPTIONS request of an allowed origin."""
         wanted = headers.get(b"access-control-request-headers", b"content-type")
@@ -70,8 +78,10 @@ class Guard:
 
     def external_url(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The URL of this request as its client wrote it, without the query."""
-        path = scope.get("path", "/")
+        path = quoted(scope.get("path", "/"))
         if self._public is not None:
+            if self._mounted:
+                path = path.removeprefix(quoted(scope.get("root_path", "")))
             return f"{self._public[0]}://{self._public[1]}{self._public[2]}{path}"
         scheme = scope.get("scheme", "http")
         host = headers.get(b"host", b"localhost").decode("latin-1")
@@ -108,6 +118,22 @@ class Guard:
         except ValueError:
             return False
         return any(address in network for network in self._proxies)
+
+
+def public_url_of(endpoint: str, path: str) -> str | None:
+    """What stands before its path in the URL of an endpoint; None for anything else.
+
+    public_url_of("https://example.com/tools/mcp", "/mcp")  # "https://example.com/tools"
+    """
+    parts = urlsplit(endpoint)
+    plain = parts.scheme in ("http", "https") and parts.netloc and not parts.query and not parts.fragment
+    return endpoint.removesuffix(path) if plain and endpoint.endswith(path) else None
+
+
+@lru_cache(maxsize=256)
+def quoted(path: str) -> str:
+    """A path as it stands in a URL; ASGI has it decoded."""
+    return quote(path, safe="/:@!$&'()*+,;=-._~")
 
 
 def _is_loopback(origin: str) -> bool:

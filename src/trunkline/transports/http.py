@@ -15,15 +15,16 @@ from msgspec import UNSET, Struct
 
 from trunkline.engine.doors import RequestFacts
 from trunkline.engine.principal import ANONYMOUS
-from trunkline.errors import InvalidRequest, ProtocolError, Refused, Unauthenticated
+from trunkline.errors import InvalidRequest, ProtocolError, Refused
 from trunkline.protocol import messages
 from trunkline.protocol.headers import accepts_both, read
+from trunkline.protocol.messages import Params
 from trunkline.protocol.revisions import MODERN, REVISIONS
 from trunkline.runtime.application import Application
-from trunkline.transports import modern, probes
-from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, read_body, respond, retry_after
+from trunkline.transports import described, modern, probes
+from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, error_headers, read_body, respond
 from trunkline.transports.batches import is_batch
-from trunkline.transports.guard import Guard
+from trunkline.transports.guard import Guard, quoted
 from trunkline.transports.legacy import Legacy
 from trunkline.transports.sessions import SessionLimits
 
@@ -133,7 +134,8 @@ class HTTPTransport:
             return
         principal = ANONYMOUS
         if self.application.authenticator is not None:
-            facts = RequestFacts("POST", self._guard.external_url(scope, headers), headers, body)
+            url = self._guard.external_url(scope, headers)
+            facts = RequestFacts("POST", url, headers, body, quoted(_below_mount(scope)), extra)
             principal = await self.application.authenticator.authenticate(facts)
         if not self.application.started:
             await self.application.start()
@@ -177,8 +179,10 @@ class HTTPTransport:
             raise Refused(405, "The MCP endpoint takes POST, and in legacy sessions GET and DELETE", _ALLOW)
         principal = ANONYMOUS
         if self.application.authenticator is not None:
-            facts = RequestFacts(scope["method"], self._guard.external_url(scope, headers), headers, b"")
+            url = self._guard.external_url(scope, headers)
+            facts = RequestFacts(scope["method"], url, headers, b"", quoted(_below_mount(scope)), extra)
             principal = await self.application.authenticator.authenticate(facts)
+            self.application.engine.permit(principal, "", Params())
         if not self.application.started:
             await self.application.start()
         if scope["method"] == "GET":
@@ -190,13 +194,26 @@ class HTTPTransport:
         return bool(scope.get("root_path")) and _below_mount(scope) in ("", "/", self.path)
 
     async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _below_mount(scope) in (probes.LIVE, probes.READY):
+        below = _below_mount(scope)
+        if below in (probes.LIVE, probes.READY):
             await self._probe(scope, send)
+            return
+        if below.startswith(described.PLACE) and await self._describe(below, scope, send):
             return
         if self._beside is not None:
             await self._beside(scope, receive, send)
             return
         await _refuse(send, Refused(404, f"Nothing is served at this path; the MCP endpoint is {self.path}"), [])
+
+    async def _describe(self, below: str, scope: Scope, send: Send) -> bool:
+        """Say how to sign in, at this endpoint and at the root; False for the place of another endpoint's metadata."""
+        endpoint = below.removeprefix(described.PLACE)
+        if endpoint not in ("", "/", self.path):
+            return False
+        if endpoint != self.path and not scope.get("root_path"):
+            # What stands at the root describes the endpoint, which is the only one.
+            endpoint = self.path
+        return await described.describe(self.application.authenticator, self._guard, endpoint, scope, send)
 
     async def _probe(self, scope: Scope, send: Send) -> None:
         if self.application.phase == "starting" and not self.application.started:
@@ -242,8 +259,5 @@ def _media_types(content_type: bytes, accept: bytes) -> tuple[int, str] | None:
 
 
 async def _refuse(send: Send, error: ProtocolError, extra: Headers) -> None:
-    fields = list(extra)
-    if isinstance(error, Refused | Unauthenticated):
-        fields += [(name.encode(), value.encode()) for name, value in error.headers]
-    fields += retry_after(error)
+    fields = [*extra, *error_headers(error)]
     await respond(send, error.status, messages.error_message(error.request_id, error), fields)

@@ -56,6 +56,7 @@ class Legacy:
     ) -> None:
         """Answer one legacy message."""
         _check_version(headers)
+        self._permit(principal, message)
         if message.method == "initialize" and message.id is not UNSET:
             await self._initialize(message, principal, send, extra)
             return
@@ -89,6 +90,9 @@ class Legacy:
             if not session.revision.batches:
                 raise messages.explain(body)
             items = split(body)
+            for item in items:
+                if isinstance(item, Message):
+                    self._permit(principal, item)
             asked = [item for item in items if isinstance(item, ProtocolError) or _is_request(item)]
             ids = [item.id for item in asked if isinstance(item, Message) and item.id is not UNSET]
             stream = session.reply(ids, len(asked), batch=True) if asked else None
@@ -141,6 +145,12 @@ class Legacy:
         self._news.ended(key)
         await self._application.shared.events.forget(key)
         await respond(send, 204, headers=extra)
+
+    def _permit(self, principal: Principal, message: Message) -> None:
+        """Whether the credentials allow it, before an answer with another status has begun."""
+        if principal.access is not None:
+            method = "" if message.method is UNSET else message.method
+            self._application.engine.permit(principal, method, messages.decode_params(message))
 
     async def _initialize(self, message: Message, principal: Principal, send: Send, extra: Headers) -> None:
         assert message.id is not UNSET

@@ -20,7 +20,6 @@ from trunkline.errors import (
     Interrupted,
     InvalidRequest,
     ProtocolError,
-    http_status,
 )
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import HeaderParam, check_params
@@ -35,7 +34,16 @@ from trunkline.protocol.messages import (
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import PERIOD
 from trunkline.runtime.listen import Subscription
-from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, respond, retry_after
+from trunkline.transports.asgi import (
+    JSON_TYPE,
+    STREAM_HEADERS,
+    Headers,
+    Receive,
+    Send,
+    error_headers,
+    http_status,
+    respond,
+)
 from trunkline.transports.stateless import context_of, listen
 
 logger = logging.getLogger("trunkline.transports")
@@ -84,8 +92,8 @@ class HTTPExchange:
         await self._send({"type": "http.response.body", "body": sse.encode(message), "more_body": True})
 
     def refusal(self, id: Id, error: ProtocolError) -> tuple[int, bytes]:
-        """Status and message of an error, and when the same request may succeed."""
-        self._extra = [*self._extra, *retry_after(error)]
+        """Status and message of an error, with the headers that go with it."""
+        self._extra = [*self._extra, *error_headers(error)]
         return http_status(error), error_message(id, error)
 
     def stopped(self) -> bool:

@@ -49,6 +49,7 @@ def context_of(id: Id, method: str, params: Params, principal: Principal, exchan
 async def listen(application: Application, context: Context, exchange: Listening) -> bytes:
     """Acknowledge, then tell changes until one side ends it (patterns/subscriptions); returns the response."""
     engine = application.engine
+    engine.permit(context.principal, context.method, context.params)
     raw = json.plain(context.params.raw)
     wanted = raw.get("notifications") if isinstance(raw, dict) else None
     filter = parse_filter(wanted, engine.capabilities(context.revision))

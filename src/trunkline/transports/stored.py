@@ -173,8 +173,8 @@ class _Notes:
         self.storage: Storage | None = None
         self._kinds: dict[str, Records] = {}
 
-    async def add(self, kind: str, key: str, note: bytes) -> bytes:
-        return await self._of(kind).add(key, note)
+    async def add(self, kind: str, key: str, note: bytes, seconds: float = _IDLE) -> bytes:
+        return await self._of(kind, seconds).add(key, note)
 
     async def load(self, kind: str, key: str) -> bytes | None:
         return await self._of(kind).load(key)
@@ -185,9 +185,9 @@ class _Notes:
     async def remove(self, kind: str, key: str) -> None:
         await self._of(kind).delete(key)
 
-    def _of(self, kind: str) -> "Records":
+    def _of(self, kind: str, seconds: float = _IDLE) -> "Records":
         if kind not in self._kinds:
-            self._kinds[kind] = _there(self.storage).records(kind, idle=_IDLE)
+            self._kinds[kind] = _there(self.storage).records(kind, idle=seconds)
         return self._kinds[kind]
 
 

@@ -17,7 +17,7 @@ FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required"
 @pytest.fixture
 async def ann(tmp_path: Path) -> AsyncIterator[Caller]:
     known = {"a": Principal("test", "ann"), "b": Principal("test", "bob")}
-    server = Server("tasks", storage=f"sqlite:///{tmp_path / 'tasks.db'}", authenticator=StaticTokens(known))
+    server = Server("tasks", storage=f"sqlite:///{tmp_path / 'tasks.db'}", auth=StaticTokens(known))
 
     @server.tool(task=True)
     async def greet(context: Context) -> str:

@@ -25,7 +25,7 @@ TOKENS = {
 
 
 def server_in(folder: Path, name: str = "tasks") -> Server:
-    server = Server(name, storage=f"sqlite:///{folder / 'tasks.db'}", authenticator=StaticTokens(TOKENS))
+    server = Server(name, storage=f"sqlite:///{folder / 'tasks.db'}", auth=StaticTokens(TOKENS))
 
     @server.tool(task=True)
     async def greet(context: Context) -> str:

@@ -21,7 +21,7 @@ TOKENS = {"a": Principal("test", "ann"), "b": Principal("test", "bob")}
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[tuple[Caller, list[str]]]:
     """A caller without the extension, and what the tools noted."""
-    server = Server("tasks", storage=f"sqlite:///{folder / 'tasks.db'}", authenticator=StaticTokens(TOKENS))
+    server = Server("tasks", storage=f"sqlite:///{folder / 'tasks.db'}", auth=StaticTokens(TOKENS))
     notes: list[str] = []
 
     @server.tool(task=True)
