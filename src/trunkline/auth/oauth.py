@@ -137,8 +137,8 @@ class OAuth:
             self._server = url
         elif not same_origin(self._server, url):
             raise ConfigError(
-                f"These credentials are for {shown(self._server)}, and would be sent to {shown(url)}: each server needs "
-                "its own"
+                f"These credentials are for {shown(self._server)}, and would be sent to {shown(url)}: each server "
+                "needs its own"
             )
 
     @property
