@@ -37,10 +37,12 @@ def grant():
 
 async def main():
     auth = httpx_auth(OAuth(grant(), dpop=given["dpop"]))
-    async with httpx2.AsyncClient(auth=auth) as http_client:
-        async with Client(streamable_http_client(given["url"], http_client=http_client), mode=given["mode"]) as client:
-            tools = sorted(tool.name for tool in (await client.list_tools()).tools)
-            who = json.loads((await client.call_tool("who", {})).content[0].text)
+    async with (
+        httpx2.AsyncClient(auth=auth) as http_client,
+        Client(streamable_http_client(given["url"], http_client=http_client), mode=given["mode"]) as client,
+    ):
+        tools = sorted(tool.name for tool in (await client.list_tools()).tools)
+        who = json.loads((await client.call_tool("who", {})).content[0].text)
     print(json.dumps({"tools": tools, "who": who}))
 
 
