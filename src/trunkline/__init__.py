@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trunkline.auth.introspection import Introspection
+    from trunkline.auth.oauth import OAuth
     from trunkline.auth.resource_server import DPoPRules, ResourceServer
     from trunkline.auth.scopes import Scopes
+    from trunkline.auth.signin import SignIn
     from trunkline.auth.static import StaticTokens
     from trunkline.client.changes import Change
     from trunkline.client.client import Client
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
         RemoteError,
         RequestTimeout,
         ResourceNotFound,
+        SignInError,
+        SignInNeeded,
+        SignInRefused,
         TaskCancelled,
         TaskExpired,
         ToolError,
@@ -92,6 +97,7 @@ _HOMES = {
     "LogMessage": "trunkline.client.reports",
     "Message": "trunkline.server.content",
     "MissingCapability": "trunkline.errors",
+    "OAuth": "trunkline.auth.oauth",
     "Overloaded": "trunkline.errors",
     "Pace": "trunkline.extensions.tasks.worker",
     "Principal": "trunkline.engine.principal",
@@ -106,6 +112,10 @@ _HOMES = {
     "SampleRequest": "trunkline.client.inputs",
     "Scopes": "trunkline.auth.scopes",
     "Server": "trunkline.server.server",
+    "SignIn": "trunkline.auth.signin",
+    "SignInError": "trunkline.errors",
+    "SignInNeeded": "trunkline.errors",
+    "SignInRefused": "trunkline.errors",
     "StaticTokens": "trunkline.auth.static",
     "TaskCancelled": "trunkline.errors",
     "TaskExpired": "trunkline.errors",
@@ -157,6 +167,7 @@ __all__ = [
     "LogMessage",
     "Message",
     "MissingCapability",
+    "OAuth",
     "Overloaded",
     "Pace",
     "Principal",
@@ -170,6 +181,10 @@ __all__ = [
     "SampleRequest",
     "Scopes",
     "Server",
+    "SignIn",
+    "SignInError",
+    "SignInNeeded",
+    "SignInRefused",
     "StaticTokens",
     "TaskCancelled",
     "TaskExpired",

@@ -21,11 +21,12 @@ What may not: anything that imports from trunkline, any text that could hold a s
     │   ├── Overloaded             -31003  503   a bound is reached; retrying later helps
     │   ├── DeadlineExceeded       -31004  200   the call ran longer than it may
     │   ├── UpstreamUnavailable    -31005  200   an upstream cannot be reached or broke off
-    │   ├── StorageUnavailable     -31006  503   the database cannot be reached; retrying later helps
+    │   ├── Unavailable                    503   what we need cannot be reached; retrying later helps
+    │   │   ├── StorageUnavailable -31006        the database
+    │   │   └── IssuerUnavailable  -31010        whoever vouches for callers
     │   ├── ReplicaLost            -31007  200   the replica that answered a call is gone
     │   ├── Interrupted            -31008  200   the server stopped while it answered
     │   ├── ToolRefused            -31009  200   a tool is not what was pinned of it
-    │   ├── IssuerUnavailable      -31010  503   whoever vouches for callers cannot be asked; retrying later helps
     │   └── RemoteError            any     -     an error a peer answered, carried as it came
     ├── ToolError                  the tool's own failure; becomes a result with isError
     ├── TaskCancelled              a task that was cancelled has no result
@@ -254,23 +255,28 @@ class UpstreamUnavailable(ProtocolError):
     name = "upstream_unavailable"
 
 
-class StorageUnavailable(ProtocolError):
-    """The database cannot be reached; the same request may succeed once it is back.
+class Unavailable(ProtocolError):
+    """Something this server needs cannot be reached; try the same request again after `retry_after` seconds."""
 
-    What was being written may or may not have been.
-
-    Parameters:
-        message: what happened, to what, and what to do; shown to people.
-        retry_after: seconds after which to try again.
-    """
-
-    code = -31006
     status = 503
-    name = "storage_unavailable"
 
     def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
         super().__init__(message, {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))})
         self.retry_after = retry_after
+
+
+class StorageUnavailable(Unavailable):
+    """The database cannot be reached; what was being written may or may not have been."""
+
+    code = -31006
+    name = "storage_unavailable"
+
+
+class IssuerUnavailable(Unavailable):
+    """The authorization server that vouches for callers cannot be asked; nothing is known of this one."""
+
+    code = -31010
+    name = "issuer_unavailable"
 
 
 class ReplicaLost(ProtocolError):
@@ -315,23 +321,6 @@ class ToolRefused(ProtocolError):
     code = -31009
     status = 200
     name = "tool_refused"
-
-
-class IssuerUnavailable(ProtocolError):
-    """The authorization server that vouches for callers cannot be asked; nothing is known of this one.
-
-    Parameters:
-        message: what happened, to what, and what to do; shown to people.
-        retry_after: seconds after which to try again.
-    """
-
-    code = -31010
-    status = 503
-    name = "issuer_unavailable"
-
-    def __init__(self, message: str = "", retry_after: float = 1.0) -> None:
-        super().__init__(message, {"dev.trunkline/retryAfterMs": max(1, round(retry_after * 1000))})
-        self.retry_after = retry_after
 
 
 class RemoteError(ProtocolError):
@@ -508,29 +497,3 @@ class SignInNeeded(SignInError):
 
 class ConfigError(TrunklineError):
     """The configuration cannot be used."""
-
-
-def http_status(error: ProtocolError) -> int:
-    """The HTTP status of a response with this error: 200 unless the table below says otherwise."""
-    code = error.remote_code if isinstance(error, RemoteError) else error.code
-    return STATUS_OF_CODE.get(code, 200)
-
-
-# Streamable HTTP gives these codes a status; every other error of a well-formed request travels with 200.
-STATUS_OF_CODE: dict[int, int] = {
-    error.code: error.status
-    for error in (
-        ParseError,
-        InvalidRequest,
-        MethodNotFound,
-        InvalidParams,
-        HeaderMismatch,
-        MissingCapability,
-        UnsupportedVersion,
-        Unauthenticated,
-        Forbidden,
-        Overloaded,
-        StorageUnavailable,
-        IssuerUnavailable,
-    )
-}

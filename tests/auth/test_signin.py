@@ -253,6 +253,12 @@ async def test_pages_in_place_of_metadata_are_no_metadata() -> None:
 
         server.site.answers["/.well-known/oauth-protected-resource/mcp"] = page  # type: ignore[assignment]
         server.publish()
+        server.provider.site.answers[OAUTH] = page  # type: ignore[assignment]
+        server.provider.site.says("/.well-known/openid-configuration", server.provider.metadata)
+        await use(server, auth())
+        # A server of 2025-03-26 may do the same.
+        server.site.answers["/.well-known/oauth-protected-resource"] = page  # type: ignore[assignment]
+        server.site.says(OAUTH, {**server.provider.metadata, "issuer": server.site.url})
         await use(server, auth())
 
 
@@ -359,7 +365,7 @@ async def test_of_many_requests_at_once_one_person_is_asked_once() -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(use(server, credentials))
-        assert len(person.pages) == 1
+        assert (len(person.pages), len(server.provider.calls("/token"))) == (1, 1)
 
 
 async def test_no_secret_is_logged_or_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -394,3 +400,57 @@ async def test_a_static_token_is_sent_with_every_request() -> None:
     with pytest.raises(ConfigError, match="no header can carry") as failure:
         Client("http://127.0.0.1:1/mcp", auth="s3cret\r\nX: y")
     assert "s3cret" not in str(failure.value)
+
+
+async def test_a_server_of_2024_11_05_gets_the_token_with_every_request() -> None:
+    from aiohttp import web
+
+    async with protected() as server:
+        streams: list[web.StreamResponse] = []
+
+        async def stream(request: web.Request) -> web.StreamResponse:
+            if request.method != "GET":
+                return web.Response(status=405)
+            refused = await server.handle(request)
+            if refused.status == 401:
+                return refused
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            await response.write(b"event: endpoint\ndata: /messages\n\n")
+            streams.append(response)
+            await asyncio.sleep(60)
+            return response
+
+        async def messages(request: web.Request) -> web.StreamResponse:
+            answered = await server.handle(request)
+            if isinstance(answered, web.Response) and answered.status == 200:
+                await streams[-1].write(b"event: message\ndata: " + bytes(answered.body) + b"\n\n")  # type: ignore[arg-type]
+                return web.Response(status=202)
+            return answered
+
+        server.legacy = True
+        server.site.answers |= {"/mcp": stream, "/messages": messages}
+        async with Client(server.url, auth=auth(), era="legacy") as client:
+            assert (await client.call("one")).text == "one done"
+            server.provider.revoke()
+            assert (await client.call("two")).text == "two done"
+        assert [authorization for _, _, authorization in server.requests].count("") == 1
+        assert len(server.provider.calls("/token")) == 2
+
+
+async def test_nobody_signs_in_to_leave() -> None:
+    async with protected() as server:
+        server.legacy, server.provider.with_refresh = True, False
+        person = Person()
+        async with Client(server.url, auth=auth(person)) as client:
+            await client.call("hello")
+            server.provider.revoke()
+        assert len(person.pages) == 1
+        assert server.requests[-1][0] == "DELETE"
+
+
+def test_signing_in_to_what_is_no_http_server_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="not reached over HTTP"):
+        Client("uvx mcp-server-time", auth=SignIn())
+    with pytest.raises(ConfigError, match="either `auth` or an Authorization"):
+        Client("https://mcp.example.com/mcp", auth=SignIn(), headers={"authorization": "Bearer x"})

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from trunkline.assembly.auth_settings import AuthSettings
 from trunkline.assembly.task_settings import TaskSettings
 from trunkline.policy.limits import CallLimits
 from trunkline.portable.model import PinMode
@@ -350,6 +351,13 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     tokens: Annotated[
         tuple[TokenSettings, ...],
-        Meta(description="Who may call. Left out: everybody on this machine, without a token."),
+        Meta(description="Who may call, by tokens handed out by hand. Left out: everybody on this machine, or `auth`."),
     ] = ()
+    auth: Annotated[
+        AuthSettings | None,
+        Meta(
+            description="Who may call: whoever signs in at an identity provider. Left out: see `tokens`.",
+            examples=[{"issuer": "https://id.example.com", "audience": "https://mcp.example.com/mcp"}],
+        ),
+    ] = None
     limits: Annotated[CallLimits, Meta(description="How many calls there may be at once and a second.")] = CallLimits()

@@ -14,10 +14,12 @@ from trunkline.assembly.configuration import EndpointSettings
 from trunkline.assembly.gateway import Gateway
 from trunkline.assembly.paths import Drain
 from trunkline.assembly.selecting import selection
+from trunkline.assembly.translating import Translating
 from trunkline.engine.context import Context
 from trunkline.engine.doors import CallNext, Interceptor, Result
 from trunkline.gateway import Endpoint
 from trunkline.policy.limits import Limiter
+from trunkline.transports import described
 from trunkline.transports.asgi import ASGIApp, Receive, Scope, Send
 from trunkline.transports.guard import Guard
 from trunkline.transports.http import HTTPTransport
@@ -68,15 +70,21 @@ class EndpointPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        path: str = scope["path"]
+        path: str = scope["path"].removeprefix(described.PLACE)
         name = path.removeprefix(PREFIX).removesuffix(_END)
         served = self._current(name) if path == path_of(name) else None
         if served is None:
             await self._beside(scope, receive, send)
             return
+        whole = self._gateway.application.authenticator
+        if path != scope["path"]:
+            # The metadata that say how to sign in there (RFC 9728, section 3.1: the path of the endpoint follows).
+            if not await described.describe(whole, self._guard, path, scope, send):
+                await self._beside(scope, receive, send)
+            return
         # Both may change while we run.
         application = served.transport.application
-        application.authenticator = self._gateway.application.authenticator
+        application.authenticator = None if whole is None else Translating(whole, served.endpoint.known_name)
         application.call_timeout = self._gateway.application.call_timeout
         await served.transport(scope, receive, send)
 

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from trunkline.assembly.auth_settings import AuthSettings
 from trunkline.assembly.configuration import Listen
 from trunkline.assembly.durable import Durable
 from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
+from trunkline.assembly.signing_in import resource_server
+from trunkline.auth.replay import LocalWindow
+from trunkline.auth.resource_server import ResourceServer
 from trunkline.engine.doors import Authenticator, Extension, Interceptor, KeyRing
 from trunkline.engine.engine import Engine
 from trunkline.engine.memory import LocalBus
@@ -120,7 +124,9 @@ class Gateway:
             settled=self._is_worth_asking,
         )
         self.federation.join(self.application.inflight)
-        self.application.authenticator = authenticator or plan.tokens
+        self._seen = LocalWindow()
+        self._resource: tuple[AuthSettings, ResourceServer] | None = None
+        self.application.authenticate_with(self._authentication(plan))
         self.application.call_timeout = call_timeout or plan.settings.listen.call_timeout
         if followed is not None:
             followed.follow_with(self.application)
@@ -176,7 +182,7 @@ class Gateway:
         after = {entry.name: entry for entry in plan.entries}
         self.federation.replace(plan.entries, plan.pins, prefix=self._prefixed(plan))
         self.plan = plan
-        self.application.authenticator = self._authenticator or plan.tokens
+        self.application.authenticate_with(self._authentication(plan))
         self.application.call_timeout = self._call_timeout or plan.settings.listen.call_timeout
         moved = [
             f"listen.{name}"
@@ -199,6 +205,14 @@ class Gateway:
             "removed": sorted(before.keys() - after.keys()),
         }
         _log.info("configuration reloaded", extra={name: ",".join(servers) for name, servers in facts.items()})
+
+    def _authentication(self, plan: Plan) -> Authenticator | None:
+        """Who says who calls. What a resource server knows of tokens stays, as long as its settings do."""
+        if self._authenticator is not None or plan.tokens is not None or plan.auth is None:
+            return self._authenticator or plan.tokens
+        if self._resource is None or self._resource[0] != plan.auth:
+            self._resource = plan.auth, resource_server(plan.auth, self._seen)
+        return self._resource[1]
 
     def _prefixed(self, plan: Plan) -> bool:
         settings = plan.settings

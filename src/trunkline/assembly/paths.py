@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from trunkline.assembly.durable import renamed
 from trunkline.assembly.gateway import Gateway
+from trunkline.assembly.translating import Translated
 from trunkline.engine.doors import Authenticator, RequestFacts
 from trunkline.engine.principal import Principal
 from trunkline.errors import Refused
 from trunkline.gateway import ALONE, names
 from trunkline.protocol.messages import error_message
 from trunkline.runtime.application import Application
+from trunkline.transports import described
 from trunkline.transports.asgi import Receive, Scope, Send, respond
 from trunkline.transports.guard import Guard
 from trunkline.transports.http import HTTPTransport
@@ -48,11 +50,16 @@ class ServerPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        path: str = scope["path"]
+        path: str = scope["path"].removeprefix(described.PLACE)
         name = path.removeprefix(PREFIX).removesuffix(_END)
         if path != PREFIX + name + _END or name not in self._gateway.federation.upstreams:
             refused = Refused(404, "Nothing is served at this path; a server alone is at /servers/NAME/mcp")
             await respond(send, refused.status, error_message(None, refused))
+            return
+        if path != scope["path"]:
+            # The metadata that say how to sign in there (RFC 9728, section 3.1: the path of the endpoint follows).
+            if not await described.describe(self._gateway.application.authenticator, self._guard, path, scope, send):
+                await respond(send, 404)
             return
         transport = self._served.get(name)
         if transport is None:
@@ -118,8 +125,18 @@ class _Authenticator:
         """Ask the gateway's authenticator."""
         one = await self._whole.authenticate(facts)
         return _Alone(
-            one.issuer, one.subject, one.client, one.scopes, one.tools, server=self._server, prefix=self._prefix
+            one.issuer,
+            one.subject,
+            one.client,
+            one.scopes,
+            one.tools,
+            None if one.access is None else Translated(one.access, self._meant),
+            server=self._server,
+            prefix=self._prefix,
         )
+
+    def _meant(self, kind: str, name: str) -> str:
+        return name if kind == "resources" else _federated(self._server, name, self._prefix)
 
 
 class Drain:

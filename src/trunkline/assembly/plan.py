@@ -9,6 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import structs
+
+from trunkline.assembly.auth_settings import AuthSettings
 from trunkline.assembly.lockfile import lock_path, read_lock
 from trunkline.assembly.settings import Settings, Source, read_settings
 from trunkline.assembly.sharing import Sharing
@@ -30,6 +33,7 @@ class Plan:
         entries: the servers, resolved; disabled ones as they were written.
         problems: servers that cannot be used, and why.
         tokens: who may call; None when the file does not say.
+        auth: likewise, by tokens of an issuer, with its secret filled in.
         sharing: what the file says of it, with references filled in.
         pins: how each server that runs is held to what was pinned of it.
         tasks: of each server that runs and has any, which of its tools become tasks, and how.
@@ -40,6 +44,7 @@ class Plan:
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     tokens: StaticTokens | None
+    auth: AuthSettings | None
     sharing: Sharing
     pins: Mapping[str, Pinning]
     tasks: Mapping[str, TaskSettings]
@@ -123,7 +128,8 @@ def fill_in(
         for entry in entries
         if not entry.disabled and (wanted := task_settings(entry.tasks)) is not None
     }
-    return Plan(settings, tuple(entries), tuple(problems), tokens, sharing, pinned, durable, frozenset(files))
+    auth = _auth(settings, environment, files)
+    return Plan(settings, tuple(entries), tuple(problems), tokens, auth, sharing, pinned, durable, frozenset(files))
 
 
 def _pinned(settings: Settings, entries: Iterable[Entry], given: PinMode | None) -> dict[str, Pinning]:
@@ -183,6 +189,19 @@ def _tokens(
     if wrong:
         raise ConfigError("\n".join([*wrong, *known]))
     return StaticTokens.from_records(records)
+
+
+def _auth(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> AuthSettings | None:
+    """How callers sign in, with the secret in place of its reference."""
+    auth = settings.auth
+    if auth is None or auth.introspection is None:
+        return auth
+    line = settings.lines.get(("auth", "introspection", "client_secret"), 1)
+    owner = f"{settings.path}:{line}: auth.introspection.client_secret"
+    secret = expand(auth.introspection.client_secret, owner, environment, Path(settings.path).resolve().parent, files)
+    if not secret.strip():
+        raise ConfigError(f"{owner}: is empty once its reference is expanded")
+    return structs.replace(auth, introspection=structs.replace(auth.introspection, client_secret=secret.strip()))
 
 
 def _sharing(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> Sharing:

@@ -110,8 +110,10 @@ class Reloader:
         found = [problem.message for problem in plan.problems if problem.server not in known]
         if found:
             raise ConfigError("\n".join(found))
-        if self._gateway.plan.tokens is not None and plan.tokens is None:
-            raise ConfigError("`tokens` is gone, and everybody could call: start trunkline again if that is meant")
+        before = self._gateway.plan
+        if (before.tokens is not None or before.auth is not None) and plan.tokens is None and plan.auth is None:
+            gone = "auth" if before.tokens is None else "tokens"
+            raise ConfigError(f"`{gone}` is gone, and everybody could call: start trunkline again if that is meant")
 
 
 @contextlib.asynccontextmanager

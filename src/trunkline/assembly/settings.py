@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import inspect
 
+from trunkline.assembly.auth_settings import AuthSettings
 from trunkline.assembly.configuration import (
     Configuration,
     EndpointSettings,
@@ -23,6 +24,7 @@ from trunkline.assembly.configuration import (
 from trunkline.assembly.selecting import endpoint_faults
 from trunkline.assembly.servers import REFERENCE, server_faults, spelled
 from trunkline.assembly.sharing import Sharing
+from trunkline.assembly.signing_in import auth_faults
 from trunkline.assembly.strict import faults
 from trunkline.assembly.task_settings import Tasks
 from trunkline.errors import ConfigError
@@ -64,6 +66,7 @@ class Settings:
         problems: servers that were left out.
         includes: the files it names.
         prefix: names begin with their server's.
+        auth: as in the file; None where it does not say.
     """
 
     path: str
@@ -80,6 +83,7 @@ class Settings:
     sharing: Sharing = field(default_factory=Sharing)
     pins: PinMode = "off"
     prefix: bool = True
+    auth: AuthSettings | None = None
 
 
 def is_native(path: str) -> bool:
@@ -161,6 +165,10 @@ class _Native:
         own = Source(self.path, Path(self.path).resolve().parent)
         servers = [*self._included(read), *((entry, own) for entry in self._own(read))]
         self._tokens(read)
+        self.faults += auth_faults(read.auth, self.place.at("auth"))
+        if read.auth is not None and read.tokens:
+            said = "and `tokens` both say who may call; leave out one"
+            self.faults.append(self.place.at("auth").fault(said).message)
         sharing = self._sharing(read)
         self.faults += endpoint_faults(read.endpoints, self.place)
         self._names(servers)
@@ -183,6 +191,7 @@ class _Native:
             sharing,
             read.pins,
             read.prefix,
+            read.auth,
         )
 
     def _included(self, read: Configuration) -> Iterator[tuple[Entry, Source]]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
+
 from trunkline.assembly.configuration import (
     EditSettings,
     EndpointSettings,
@@ -107,7 +109,9 @@ class _Rows:
         yield from self._sharing()
         for index, token in enumerate(self._settings.tokens):
             yield from self._token(index, token)
-        if not self._settings.tokens:
+        if self._settings.auth is not None:
+            yield from self._auth(self._settings.auth, "auth")
+        elif not self._settings.tokens:
             yield Row("tokens", "(nobody signs in)", "default")
         for name in CallLimits.__struct_fields__:
             if name != "tools":
@@ -186,6 +190,15 @@ class _Rows:
         }
         for name, value in values.items():
             yield Row(f"tokens[{index}].{name}", value, self._native("tokens", index, name))
+
+    def _auth(self, settings: Struct, *trail: str) -> Iterator[Row]:
+        for name in settings.__struct_fields__:
+            value = getattr(settings, name)
+            if isinstance(value, Struct):
+                yield from self._auth(value, *trail, name)
+            else:
+                text = _masked(value) if SECRET_NAME.search(name) else _text(value)
+                yield Row(".".join((*trail, name)), text, self._native(*trail, name))
 
     def _native(self, *trail: str | int) -> str:
         line = self._settings.lines.get(trail)

@@ -114,12 +114,16 @@ def _plain(type_: inspect.Type, value: object = None) -> inspect.Type:
     """A type without what is written around it; of several that there are, the one a value looks like."""
     either = _alternatives(type_)
     if len(either) > 1:
-        looks = (_KINDS.get(type(value), inspect.StructType),)
+        looks = _KINDS.get(type(value), (inspect.StructType,))
         return next((one for one in either if isinstance(one, looks)), either[0])
     return either[0]
 
 
-_KINDS: dict[type, type[inspect.Type]] = {str: inspect.LiteralType, bool: inspect.BoolType}
+_KINDS: dict[type, tuple[type[inspect.Type], ...]] = {
+    str: (inspect.LiteralType, inspect.StrType),
+    bool: (inspect.BoolType,),
+    list: (inspect.VarTupleType,),
+}
 """What a value looks like, where a key takes several types; everything else looks like a mapping."""
 
 

@@ -25,6 +25,7 @@ from trunkline.auth.fetching import Fetcher
 from trunkline.auth.keeping import MemoryStore, system_store
 from trunkline.auth.metadata import canonical, covers
 from trunkline.auth.proofs import ProofKey
+from trunkline.auth.registration import forgotten
 from trunkline.auth.tokens import Kept, Tokens
 from trunkline.errors import ConfigError, SignInError, SignInNeeded, SignInRefused, TransportError
 
@@ -185,21 +186,30 @@ class OAuth:
         await self._store.save(kept)
 
     async def _expiring(self) -> None:
-        """The token ends soon, or has ended: refresh it. What cannot be refreshed is used to its end."""
-        tokens = self._tokens
-        if tokens is None or tokens.fresh():
+        """The token ends soon, or has ended: there is to be another. Where there is none, it is used to its end."""
+        kept, tokens = self._kept, self._tokens
+        if kept is None or tokens is None or tokens.fresh():
             return
-        if tokens.refresh_token is not None:
-            try:
-                if await self._refreshed():
-                    return
-            except TransportError as error:
-                if not tokens.fresh(early=0):
-                    raise
-                _log.warning("The token for %s ends soon and cannot be refreshed: %s", self._server, error)
+        try:
+            if await self._followed(kept, tokens):
+                return
+        except TransportError as error:
+            if not tokens.fresh(early=0):
+                raise
+            _log.warning("The token for %s ends soon and cannot be refreshed: %s", self._server, error)
         if self._kept is not None and not tokens.fresh(early=0):
             # The server will say what it wants now.
             self._kept = msgspec.structs.replace(self._kept, tokens=None)
+
+    async def _followed(self, kept: Kept, tokens: Tokens) -> bool:
+        """Get the token that follows one, where that takes no person."""
+        if tokens.refresh_token is not None:
+            return await self._refreshed()
+        if self._grant.interactive:
+            return False
+        metadata = await self._authority.metadata_of(kept.issuer)
+        await self._obtain(metadata, kept, kept.requested, frozenset(), self._key)
+        return True
 
     async def _refreshed(self) -> bool:
         """Refresh; False when the refresh token is of no use any more. Callers that give up do not end it.
@@ -236,8 +246,9 @@ class OAuth:
             form = {"grant_type": "refresh_token", "refresh_token": kept.tokens.refresh_token or ""}
             try:
                 response = await endpoint.request(form, self._grant.client(endpoint))
-            except SignInRefused:
-                await self._keep(msgspec.structs.replace(kept, tokens=None))
+            except SignInRefused as refusal:
+                known = None if forgotten(refusal, kept.registration) else kept.registration
+                await self._keep(msgspec.structs.replace(kept, tokens=None, registration=known))
                 raise
             tokens = Tokens.of(response, kept.tokens.scopes, kept.tokens)
             await self._keep(msgspec.structs.replace(kept, tokens=tokens))

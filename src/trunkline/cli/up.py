@@ -92,7 +92,7 @@ async def _serve_server(arguments: argparse.Namespace, console: Console, worker:
     if arguments.stdio:
         return await _serve_stdio(application)
     listen = _listen(arguments, Listen())
-    application.authenticator = _authenticator(arguments) or application.authenticator
+    application.authenticate_with(_authenticator(arguments) or application.authenticator)
     application.call_timeout = arguments.call_timeout or application.call_timeout
     async with _listening(arguments, listen, server.app, worker) as (url, served):
         if worker is None or worker.announcing:
@@ -145,7 +145,7 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
         async with reloading(reloader):
             return await _serve_stdio(gateway.application)
     listen = _listen(arguments, gateway.plan.settings.listen)
-    guard = guard_of(listen)
+    guard = guard_of(listen, gateway.plan.auth)
     paths = ServerPaths(gateway, guard)
     endpoints = EndpointPaths(gateway, guard, paths)
     app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=endpoints)

@@ -12,7 +12,7 @@ import msgspec
 
 from trunkline.engine.principal import Principal
 from trunkline.protocol.headers import HeaderParam
-from trunkline.protocol.messages import Id, Params
+from trunkline.protocol.messages import Id
 
 if TYPE_CHECKING:
     from trunkline.engine.context import Context
@@ -170,20 +170,6 @@ class ProtectedResource(Protocol):
 
     async def close(self) -> None:
         """Leave nothing running."""
-
-
-class Access(Protocol):
-    """What the credentials of a principal allow."""
-
-    @property
-    def hiding(self) -> bool:
-        """Whether it hides anything at all."""
-
-    def demand(self, principal: Principal, method: str, params: Params) -> None:
-        """Raise `Forbidden` or `Unauthenticated`, saying what it takes, where they do not allow a request."""
-
-    def hides(self, kind: str, name: str) -> bool:
-        """Whether something (`tools`, `prompts`, `resources`) is not even listed: no sign-in would unlock it."""
 
 
 class Exchange(Protocol):

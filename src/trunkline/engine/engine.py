@@ -14,8 +14,8 @@ from msgspec import UNSET
 
 from trunkline.engine import rounds
 from trunkline.engine.context import Context
-from trunkline.engine.doors import Access, CallNext, Extension, Interceptor, KeyRing, Observer, Provider, Result
-from trunkline.engine.principal import Principal
+from trunkline.engine.doors import CallNext, Extension, Interceptor, KeyRing, Observer, Provider, Result
+from trunkline.engine.principal import Access, Principal
 from trunkline.engine.sealed import Keys
 from trunkline.errors import Forbidden, InternalError, InvalidParams, MethodNotFound, ProtocolError, ResourceNotFound
 from trunkline.protocol.messages import SERVER_INFO_KEY, Params

@@ -1,18 +1,30 @@
 """Who calls.
 
 What it is for: the identity every sealed or owned thing is bound to.
-What may live here: the record and its comparisons.
+What may live here: the record and its comparisons, and the door to what its credentials allow.
 What may not: how an identity is proved (that is an `Authenticator`).
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from trunkline.engine.patterns import matches
+from trunkline.protocol.messages import Params
 
-if TYPE_CHECKING:
-    from trunkline.engine.doors import Access
+
+class Access(Protocol):
+    """What the credentials of a principal allow."""
+
+    @property
+    def hiding(self) -> bool:
+        """Whether it hides anything at all."""
+
+    def demand(self, principal: "Principal", method: str, params: Params) -> None:
+        """Raise `Forbidden` or `Unauthenticated`, saying what it takes, where they do not allow a request."""
+
+    def hides(self, kind: str, name: str) -> bool:
+        """Whether something (`tools`, `prompts`, `resources`) is not even listed: no sign-in would unlock it."""
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -32,7 +44,7 @@ class Principal(msgspec.Struct, frozen=True):
     client: str | None = None
     scopes: frozenset[str] = frozenset()
     tools: tuple[str, ...] | None = None
-    access: "Access | None" = None
+    access: Access | None = None
 
     @property
     def owner(self) -> str:

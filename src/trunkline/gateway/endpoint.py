@@ -110,6 +110,10 @@ class Endpoint:
         real = self._chosen["tools" if context.method == "tools/call" else "prompts"].real(name)
         return None if real == name else real
 
+    def known_name(self, kind: str, name: str) -> str:
+        """What the gateway calls a tool or prompt of this endpoint; the name itself where it has none."""
+        return (self._chosen[kind].real(name) if kind in ("tools", "prompts") else None) or name  # type: ignore[index]
+
     def meant(self, context: Context) -> Params | None:
         """The parameters of a tool's call as the gateway is given them; None for a call that does not reach it."""
         name = context.params.name

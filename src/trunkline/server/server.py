@@ -120,7 +120,7 @@ class Server(Registry):
         self._tasks: TaskTools | None = None
         self._path = path
         self._limits = limits
-        known = None if public_url or trusted_proxies else public_url_of(auth, path)
+        known = None if auth is None or public_url or trusted_proxies else _public_url(auth, path)
         self._guard = guard_of(
             allowed_hosts, allowed_origins, public_url or known, trusted_proxies, mounted=known is not None
         )
@@ -228,10 +228,13 @@ def _stored(url: str) -> "Shared":
     return Stored(url)
 
 
-def public_url_of(auth: Authenticator | None, path: str) -> str | None:
-    """What stands before the endpoint's path in the URL clients know it by, where an audience is that URL."""
-    audience = auth.public_url if isinstance(auth, ProtectedResource) else None
-    return audience.removesuffix(path) if audience is not None and audience.endswith(path) else None
+def _public_url(auth: Authenticator, path: str) -> str | None:
+    """What stands before the endpoint's path in the URL clients know it by, where the audience of tokens is that."""
+    if not isinstance(auth, ProtectedResource) or auth.public_url is None:
+        return None
+    from trunkline.transports import guard
+
+    return guard.public_url_of(auth.public_url, path)
 
 
 def guard_of(

@@ -6,12 +6,21 @@ from typing import Any
 
 from trunkline.errors import (
     Forbidden,
+    HeaderMismatch,
+    InvalidParams,
+    InvalidRequest,
     IssuerUnavailable,
+    MethodNotFound,
+    MissingCapability,
     Overloaded,
+    ParseError,
     ProtocolError,
     Refused,
+    RemoteError,
     StorageUnavailable,
     Unauthenticated,
+    Unavailable,
+    UnsupportedVersion,
 )
 
 Scope = MutableMapping[str, Any]
@@ -43,7 +52,7 @@ def error_headers(error: ProtocolError) -> Headers:
     """What goes with an error: a challenge, and when the same request may succeed (RFC 9110, 10.2.3)."""
     if isinstance(error, Refused | Unauthenticated | Forbidden):
         return [(name.encode(), value.encode()) for name, value in error.headers]
-    if not isinstance(error, Overloaded | StorageUnavailable | IssuerUnavailable) or error.retry_after is None:
+    if not isinstance(error, Overloaded | Unavailable) or error.retry_after is None:
         return []
     return [(b"retry-after", b"%d" % math.ceil(error.retry_after))]
 
@@ -70,3 +79,29 @@ async def read_body(receive: Receive, declared: bytes | None, limit: int) -> byt
         if size > limit:
             raise Refused(413, f"The request body is larger than {limit} bytes")
     return b"".join(chunks)
+
+
+def http_status(error: ProtocolError) -> int:
+    """The HTTP status of a response with this error: 200 unless the table below says otherwise."""
+    code = error.remote_code if isinstance(error, RemoteError) else error.code
+    return _STATUS_OF_CODE.get(code, 200)
+
+
+# Streamable HTTP gives these codes a status; every other error of a well-formed request travels with 200.
+_STATUS_OF_CODE: dict[int, int] = {
+    error.code: error.status
+    for error in (
+        ParseError,
+        InvalidRequest,
+        MethodNotFound,
+        InvalidParams,
+        HeaderMismatch,
+        MissingCapability,
+        UnsupportedVersion,
+        Unauthenticated,
+        Forbidden,
+        Overloaded,
+        StorageUnavailable,
+        IssuerUnavailable,
+    )
+}

@@ -6,8 +6,9 @@ What may not: authentication.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from trunkline.errors import ConfigError, Refused
 from trunkline.transports.asgi import Headers, Scope
@@ -77,10 +78,10 @@ class Guard:
 
     def external_url(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The URL of this request as its client wrote it, without the query."""
-        path = scope.get("path", "/")
+        path = quoted(scope.get("path", "/"))
         if self._public is not None:
             if self._mounted:
-                path = path.removeprefix(scope.get("root_path", ""))
+                path = path.removeprefix(quoted(scope.get("root_path", "")))
             return f"{self._public[0]}://{self._public[1]}{self._public[2]}{path}"
         scheme = scope.get("scheme", "http")
         host = headers.get(b"host", b"localhost").decode("latin-1")
@@ -117,6 +118,22 @@ class Guard:
         except ValueError:
             return False
         return any(address in network for network in self._proxies)
+
+
+def public_url_of(endpoint: str, path: str) -> str | None:
+    """What stands before its path in the URL of an endpoint; None for anything else.
+
+    public_url_of("https://example.com/tools/mcp", "/mcp")  # "https://example.com/tools"
+    """
+    parts = urlsplit(endpoint)
+    plain = parts.scheme in ("http", "https") and parts.netloc and not parts.query and not parts.fragment
+    return endpoint.removesuffix(path) if plain and endpoint.endswith(path) else None
+
+
+@lru_cache(maxsize=256)
+def quoted(path: str) -> str:
+    """A path as it stands in a URL; ASGI has it decoded."""
+    return quote(path, safe="/:@!$&'()*+,;=-._~")
 
 
 def _is_loopback(origin: str) -> bool:

@@ -24,7 +24,7 @@ from trunkline.runtime.application import Application
 from trunkline.transports import described, modern, probes
 from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, error_headers, read_body, respond
 from trunkline.transports.batches import is_batch
-from trunkline.transports.guard import Guard
+from trunkline.transports.guard import Guard, quoted
 from trunkline.transports.legacy import Legacy
 from trunkline.transports.sessions import SessionLimits
 
@@ -135,7 +135,7 @@ class HTTPTransport:
         principal = ANONYMOUS
         if self.application.authenticator is not None:
             url = self._guard.external_url(scope, headers)
-            facts = RequestFacts("POST", url, headers, body, _below_mount(scope), extra)
+            facts = RequestFacts("POST", url, headers, body, quoted(_below_mount(scope)), extra)
             principal = await self.application.authenticator.authenticate(facts)
         if not self.application.started:
             await self.application.start()
@@ -180,7 +180,7 @@ class HTTPTransport:
         principal = ANONYMOUS
         if self.application.authenticator is not None:
             url = self._guard.external_url(scope, headers)
-            facts = RequestFacts(scope["method"], url, headers, b"", _below_mount(scope), extra)
+            facts = RequestFacts(scope["method"], url, headers, b"", quoted(_below_mount(scope)), extra)
             principal = await self.application.authenticator.authenticate(facts)
             self.application.engine.permit(principal, "", Params())
         if not self.application.started:

@@ -20,7 +20,6 @@ from trunkline.errors import (
     Interrupted,
     InvalidRequest,
     ProtocolError,
-    http_status,
 )
 from trunkline.protocol import json, sse
 from trunkline.protocol.headers import HeaderParam, check_params
@@ -35,7 +34,16 @@ from trunkline.protocol.messages import (
 from trunkline.runtime.application import Application
 from trunkline.runtime.inflight import PERIOD
 from trunkline.runtime.listen import Subscription
-from trunkline.transports.asgi import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, error_headers, respond
+from trunkline.transports.asgi import (
+    JSON_TYPE,
+    STREAM_HEADERS,
+    Headers,
+    Receive,
+    Send,
+    error_headers,
+    http_status,
+    respond,
+)
 from trunkline.transports.stateless import context_of, listen
 
 logger = logging.getLogger("trunkline.transports")

@@ -71,13 +71,16 @@ encode_replay = msgspec.json.Encoder().encode
 
 
 def origin(context: Context, part: str = "") -> bytes:
-    """What is stored of a call, so that any process can run it; `part` as in `doors.Run`."""
+    """What is stored of a call, so that any process can run it; `part` as in `doors.Run`.
+
+    What the caller's token allowed is not: the call was allowed, and the token is not there when it runs.
+    """
     return _encode(
         Origin(
             context.method,
             bytes(context.params.raw),
             context.revision.name,
-            context.principal,
+            msgspec.structs.replace(context.principal, access=None),
             context.capabilities,
             context.client_info,
             context.trace,

@@ -1,0 +1,23 @@
+"""The official clients sign in at our resource server, with a provider that nobody here wrote."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.auth.openid import provider
+from tests.auth.test_openid import behind
+from tests.interop.running import MODULES, PYTHON, need, observe, python
+
+need(PYTHON, MODULES / "node_modules/oidc-provider")
+
+
+@pytest.mark.parametrize("mode", ["modern", "2025-11-25"])
+async def test_the_python_sdk_signs_in_and_steps_up(tmp_path, mode: str) -> None:
+    with provider(tmp_path) as openid:
+        async with behind(openid) as made:
+            seen = await asyncio.to_thread(observe, [*python("sdk_sign_in.py"), mode, made.url])
+            assert json.loads(seen["who"])[:2] == [openid.issuer, "ada"]
+            assert seen["write_file"] == "written"
+            assert seen["resources"] == [made.url] * len(seen["resources"])
+            assert "mcp" in seen["scopes"][0] and "files.write" in seen["scopes"][-1]
