@@ -20,6 +20,9 @@ from joserfc.jwk import ECKey
 
 from tests.auth.provider import Granted, Protected, protected
 
+# Each is several processes, one after the other.
+pytestmark = pytest.mark.timeout(180)
+
 TRUNKLINE = str(Path(sys.executable).with_name("trunkline"))
 SECRET = re.compile(r"(access|refresh)-[0-9a-f]{16}")
 
