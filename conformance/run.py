@@ -25,8 +25,6 @@ REVISIONS = ("2025-11-25", "2026-07-28")
 OLDER = ("2025-03-26", "2025-06-18")
 # Measures how long the client waits, so nothing else may run beside it.
 TIMED = "sse-retry"
-# The scenarios that need a client which can sign in.
-SIGN_IN = "auth/*"
 
 
 @dataclass
@@ -89,11 +87,14 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     for upstream in () if options.url else wires:
         way = Leg("extension/tasks", "gateway", upstream=upstream, variant="supplied")
         found.append(Job(way.title, _supplied_job(way, upstream)))
-    for wire in REVISIONS:
+    for wire in wires:
         for name in suite.listed("client", wire):
-            if fnmatch(name, options.scenario) and not fnmatch(name, SIGN_IN):
+            if fnmatch(name, options.scenario):
                 job = _client_job(wire, name, options.client)
                 found.append(Job(f"client/{wire} direct pending/{wire}", job, alone=name == TIMED))
+    for name in suite.extensions("client"):
+        if fnmatch(name, options.scenario) and fnmatch(name, "auth/*"):
+            found.append(Job("extension/auth direct", _client_job(None, name, options.client)))
     return found
 
 
@@ -124,10 +125,11 @@ def _supplied_job(way: Leg, upstream: str) -> Callable[[Path], Iterable[Leg]]:
     return run
 
 
-def _client_job(wire: str, scenario: str, command: str) -> Callable[[Path], Iterable[Leg]]:
+def _client_job(wire: str | None, scenario: str, command: str) -> Callable[[Path], Iterable[Leg]]:
     def run(folder: Path) -> Iterator[Leg]:
         outcome = suite.client(command, scenario, wire, folder)
-        yield Leg(_leg("client", wire, scenario), scenarios={scenario: outcome})
+        name = "extension/auth" if wire is None else _leg("client", wire, scenario)
+        yield Leg(name, scenarios={scenario: outcome})
 
     return run
 

@@ -61,6 +61,11 @@ def listed(side: str, wire: str) -> list[str]:
     return re.findall(r"^  - (\S+)", text, re.MULTILINE)
 
 
+def extensions(side: str) -> list[str]:
+    """The scenarios for a side that belong to an extension, whatever the wire version."""
+    return re.findall(r"^  - (\S+) \[extension\]", _output("list", f"--{side}"), re.MULTILINE)
+
+
 def scored(wire: str) -> set[str]:
     """The scenarios, of both sides, that the frozen requirement set of a revision scores."""
     required, _, _ = _output("list", "--requirements", wire).partition("Run and reported, but never scored")
@@ -86,10 +91,15 @@ def tasks(url: str, folder: Path) -> dict[str, Outcome]:
     return _outcomes(folder, prefix="server-")
 
 
-def client(command: str, scenario: str, wire: str, folder: Path) -> Outcome:
-    """Run one client scenario; the client's own failure counts, as the suite's single-scenario mode has it."""
+def client(command: str, scenario: str, wire: str | None, folder: Path) -> Outcome:
+    """Run one client scenario; the client's own failure counts, as the suite's single-scenario mode has it.
+
+    Parameters:
+        wire: the version to speak; None for a scenario of an extension, which has none.
+    """
+    version = [] if wire is None else ["--spec-version", wire]
     run = subprocess.run(
-        [*COMMAND, "client", "--command", command, "--scenario", scenario, "--spec-version", wire, "-o", str(folder)],
+        [*COMMAND, "client", "--command", command, "--scenario", scenario, *version, "-o", str(folder)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -253,6 +254,12 @@ async def test_pages_in_place_of_metadata_are_no_metadata() -> None:
 
         server.site.answers["/.well-known/oauth-protected-resource/mcp"] = page  # type: ignore[assignment]
         server.publish()
+        server.provider.site.answers[OAUTH] = page  # type: ignore[assignment]
+        server.provider.site.says("/.well-known/openid-configuration", server.provider.metadata)
+        await use(server, auth())
+        # A server of 2025-03-26 may do the same.
+        server.site.answers["/.well-known/oauth-protected-resource"] = page  # type: ignore[assignment]
+        server.site.says(OAUTH, {**server.provider.metadata, "issuer": server.site.url})
         await use(server, auth())
 
 
@@ -359,7 +366,7 @@ async def test_of_many_requests_at_once_one_person_is_asked_once() -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(use(server, credentials))
-        assert len(person.pages) == 1
+        assert (len(person.pages), len(server.provider.calls("/token"))) == (1, 1)
 
 
 async def test_no_secret_is_logged_or_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -394,3 +401,104 @@ async def test_a_static_token_is_sent_with_every_request() -> None:
     with pytest.raises(ConfigError, match="no header can carry") as failure:
         Client("http://127.0.0.1:1/mcp", auth="s3cret\r\nX: y")
     assert "s3cret" not in str(failure.value)
+
+
+async def test_a_server_of_2024_11_05_gets_the_token_with_every_request() -> None:
+    from aiohttp import web
+
+    async with protected() as server:
+        streams: list[web.StreamResponse] = []
+
+        async def stream(request: web.Request) -> web.StreamResponse:
+            if request.method != "GET":
+                return web.Response(status=405)
+            refused = await server.handle(request)
+            if refused.status == 401:
+                return refused
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            await response.write(b"event: endpoint\ndata: /messages\n\n")
+            streams.append(response)
+            await asyncio.sleep(60)
+            return response
+
+        async def messages(request: web.Request) -> web.StreamResponse:
+            answered = await server.handle(request)
+            if isinstance(answered, web.Response) and answered.status == 200:
+                await streams[-1].write(b"event: message\ndata: " + bytes(answered.body) + b"\n\n")  # type: ignore[arg-type]
+                return web.Response(status=202)
+            return answered
+
+        server.legacy = True
+        server.site.answers |= {"/mcp": stream, "/messages": messages}
+        async with Client(server.url, auth=auth(), era="legacy") as client:
+            assert (await client.call("one")).text == "one done"
+            server.provider.revoke()
+            assert (await client.call("two")).text == "two done"
+        assert [authorization for _, _, authorization in server.requests].count("") == 1
+        assert len(server.provider.calls("/token")) == 2
+
+
+async def test_nobody_signs_in_to_leave() -> None:
+    async with protected() as server:
+        server.legacy, server.provider.with_refresh = True, False
+        person = Person()
+        async with Client(server.url, auth=auth(person)) as client:
+            await client.call("hello")
+            server.provider.revoke()
+        assert len(person.pages) == 1
+        assert server.requests[-1][0] == "DELETE"
+
+
+def test_signing_in_to_what_is_no_http_server_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="not reached over HTTP"):
+        Client("uvx mcp-server-time", auth=SignIn())
+    with pytest.raises(ConfigError, match="either `auth` or an Authorization"):
+        Client("https://mcp.example.com/mcp", auth=SignIn(), headers={"authorization": "Bearer x"})
+
+
+class Absent(Person):
+    """Somebody who closes the window."""
+
+    async def go(self, url: str, is_answer: object) -> str:
+        self.pages.append(url)
+        await asyncio.sleep(0.05)
+        raise SignInNeeded("Nobody signed in")
+
+
+async def test_who_did_not_sign_in_is_not_asked_again_at_once() -> None:
+    async with protected() as server:
+        person = Absent()
+        credentials = auth(person)
+        outcomes = await asyncio.gather(*(use(server, credentials) for _ in range(6)), return_exceptions=True)
+        assert all(isinstance(outcome, SignInError) for outcome in outcomes)
+        assert len(person.pages) == 1
+        with pytest.raises(SignInError, match="Nobody signed in; nobody is asked again for"):
+            await use(server, credentials)
+        now = time.monotonic()
+        for seconds, windows in ((31.0, 2), (61.0, 2), (92.0, 3)):
+            credentials._asking._clock = lambda seconds=seconds: now + seconds
+            with pytest.raises(SignInError):
+                await use(server, credentials)
+            assert len(person.pages) == windows
+
+
+async def test_listening_waits_for_a_person_and_ends_when_nobody_signs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.client.modern._ACKNOWLEDGE_SECONDS", 0.3)
+    async with protected() as server:
+        person = Absent()
+
+        async def slow(url: str, is_answer: object) -> str:
+            person.pages.append(url)
+            await asyncio.sleep(1)
+            raise SignInNeeded("Nobody signed in")
+
+        server.provider.with_refresh = False
+        credentials = auth()
+        async with Client(server.url, auth=credentials) as client:
+            server.provider.revoke()
+            monkeypatch.setattr(Person, "go", lambda self, url, is_answer: slow(url, is_answer))
+            with pytest.raises(SignInNeeded):
+                async for _ in client.changes():
+                    pass
+        assert len(person.pages) == 1

@@ -7,17 +7,14 @@ What may live here: the order of these steps. What may not: the steps, each has 
 from contextlib import AsyncExitStack
 from functools import partial
 
-from trunkline.auth.addresses import shown
 from trunkline.auth.browser import Browser, UserAgent, Visit
 from trunkline.auth.client_authentication import client_of
 from trunkline.auth.code import accept, begin, is_answer
 from trunkline.auth.doors import ClientAuthentication, TokenEndpoint
-from trunkline.auth.registration import by_document, check_document_address, register
+from trunkline.auth.one_issuer import bound
+from trunkline.auth.registration import by_document, check_document_address, forgotten, register
 from trunkline.auth.tokens import Registration, TokenResponse
 from trunkline.errors import ConfigError, SignInError, SignInRefused
-
-_UNKNOWN = ("invalid_client", "unauthorized_client")
-"""What a server answers to a client that it has forgotten (RFC 6749, 5.2)."""
 
 
 class SignIn:
@@ -77,7 +74,7 @@ class SignIn:
         try:
             return await self._obtained(endpoint, scopes)
         except SignInRefused as refusal:
-            if refusal.error not in _UNKNOWN or not known or not _made(endpoint.registration):
+            if not known or not forgotten(refusal, endpoint.registration):
                 raise
         endpoint.registration = None
         return await self._obtained(endpoint, scopes)
@@ -120,7 +117,7 @@ class SignIn:
         """What the server knows this client as, in the order of client-registration."""
         metadata = endpoint.metadata
         if self._given is not None:
-            self._bind(endpoint.issuer)
+            self.issuer = bound(self.issuer, endpoint.issuer)
             return self._given
         by_address = by_document(metadata, self._document)
         if by_address is not None:
@@ -140,16 +137,6 @@ class SignIn:
                 refusal.error,
                 refusal.status,
             ) from None
-
-    def _bind(self, issuer: str) -> None:
-        """A client id is of one authorization server, its secret for no other (Authorization Server Binding)."""
-        if self.issuer is None:
-            self.issuer = issuer
-        elif self.issuer != issuer:
-            raise SignInError(
-                f"The client id is from {shown(self.issuer)}, and the server now wants tokens from {shown(issuer)}: "
-                "get one there, and give it with its issuer"
-            )
 
 
 def _made(registration: Registration | None) -> bool:
