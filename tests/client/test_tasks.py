@@ -425,7 +425,8 @@ async def test_a_server_that_does_not_tell_is_asked_once_to(listens: str) -> Non
 
 
 async def test_many_tasks_share_a_few_streams() -> None:
-    hand = ByHand(task("working"), listens="yes")
+    # Where looks are due all the time, as on a busy machine they are each tenth of a second, nobody begins to listen.
+    hand = ByHand(task("working", poll=2000), created=task("working", poll=2000), listens="yes")
     async with serving(hand) as url, Client(url) as client:
         handles = [await client.start("slow") for _ in range(40)]
         waiting = [asyncio.ensure_future(handle.result()) for handle in handles]
