@@ -227,6 +227,10 @@ class TestIntrospection:
     async def test_an_opaque_token_is_good_until_it_is_revoked(self) -> None:
         async with self.asked() as (issuer, made):
             assert (await made.call("who", "opaque")).status == 200
+            for active in (False, None, "true", 1):
+                issuer.active["opaque"]["active"] = active
+                assert (await made.call("who", "opaque")).status == 401
+                made.resource._wrong.clear()
             issuer.active.clear()
             assert (await made.call("who", "opaque")).status == 401
 
