@@ -6,7 +6,7 @@ What may live here: HTTP and framing. What may not: eras, sessions, retries, JSO
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
@@ -103,6 +103,7 @@ class HttpChannel:
         self._limit = limit
         self._connect = connect
         self._credentials = credentials
+        self._open: _Open = self._sent if credentials is None else self._signed
         self._timeout = connecting(connect)
         self._streams: set[aiohttp.ClientResponse] = set()
         self._closed = False
@@ -126,7 +127,7 @@ class HttpChannel:
     async def resume(self, call: Call, headers: Headers) -> Body:
         """Reconnect a broken stream with `Last-Event-ID` (2025-11-25, Resumability and Redelivery)."""
         headers += (("Last-Event-ID", call.last_event_id or ""),)
-        with await self._open("GET", self._get_headers + headers, patience=call.patience) as response:
+        with await self._open("GET", self._get_headers + headers, None, call.patience) as response:
             call.status = response.status
             self._require_stream(response)
             return await self._follow(response, call)
@@ -135,7 +136,7 @@ class HttpChannel:
         """Read a standalone GET stream until it ends, handing every message to `call.take`."""
         if call.last_event_id is not None:
             headers += (("Last-Event-ID", call.last_event_id),)
-        with await self._open("GET", self._get_headers + headers) as response:
+        with await self._open("GET", self._get_headers + headers, None, None) as response:
             call.status = response.status
             self._require_stream(response)
             opened()
@@ -144,14 +145,14 @@ class HttpChannel:
 
     async def send(self, body: bytes, headers: Headers = ()) -> None:
         """POST a notification or a response."""
-        with await self._open("POST", self._post_headers + headers, body) as response:
+        with await self._open("POST", self._post_headers + headers, body, None) as response:
             await self._read(response)
             if response.status >= 300:
                 raise self._failure(response)
 
     async def delete(self, headers: Headers) -> None:
         """DELETE the endpoint: ends a legacy session. Servers may refuse; that is no error."""
-        with await self._open("DELETE", self._get_headers + headers) as response:
+        with await self._open("DELETE", self._get_headers + headers, None, None) as response:
             await self._read(response)
 
     async def close(self) -> None:
@@ -160,27 +161,21 @@ class HttpChannel:
         for response in tuple(self._streams):
             response.close()
 
-    async def _open(
-        self, verb: str, headers: Headers, body: bytes | None = None, patience: Patience | None = None
-    ) -> "_Opened":
-        """Send a request; the answer it comes back with is read inside a `with`.
-
-        Parameters:
-            patience: the clock of the call; it stands still while somebody signs in.
-        """
+    async def _signed(self, verb: str, headers: Headers, body: bytes | None, patience: Patience | None) -> "_Opened":
+        """Send a request with what the credentials say, and again where they found an answer to a challenge."""
         credentials = self._credentials
-        if credentials is None:
-            return _Opened(self, await self._answered(verb, headers, body), self._streams)
+        assert credentials is not None
         for sent in range(CHALLENGES + 1):
             url = self.url
             with nullcontext() if patience is None else patience.stopped():
                 proven = await credentials.headers(verb, url)
-            response = await self._answered(verb, headers + proven, body, moves=False)
+            opened = await self._sent(verb, headers + proven, body, patience, moves=False)
+            response = opened.response
             credentials.seen(url, proven, response.status, response.headers)
             if sent == CHALLENGES or response.status not in (307, 308, 401, 403):
                 break
             if response.status in (307, 308):
-                response.close()
+                opened.drop()
                 self._move(response)
                 continue
             if verb == "DELETE" and "DPoP-Nonce" not in response.headers:
@@ -190,16 +185,16 @@ class HttpChannel:
                 with nullcontext() if patience is None else patience.stopped():
                     again = await credentials.challenged(verb, url, proven, response.status, response.headers)
             except BaseException:
-                response.close()
+                opened.drop()
                 raise
             if not again:
                 break
-            response.close()
-        return _Opened(self, response, self._streams)
+            opened.drop()
+        return opened
 
-    async def _answered(
-        self, verb: str, headers: Headers, body: bytes | None, *, moves: bool = True
-    ) -> aiohttp.ClientResponse:
+    async def _sent(
+        self, verb: str, headers: Headers, body: bytes | None, patience: Patience | None, *, moves: bool = True
+    ) -> "_Opened":
         """Send a request; `moves` follows redirects, which credentials cannot: a proof names the address."""
         if self._closed:
             raise TransportError(f"The connection to {self.name} is closed", delivered=False)
@@ -225,7 +220,7 @@ class HttpChannel:
         if self._closed:
             response.close()
             raise TransportError(f"The connection to {self.name} was closed meanwhile")
-        return response
+        return _Opened(self, response, self._streams)
 
     def broken(self, error: Exception) -> TransportError:
         """What is said when the connection breaks under a request that was sent."""
@@ -325,23 +320,28 @@ class _Opened:
         streams: where the channel keeps what is open.
     """
 
-    __slots__ = ("_channel", "_response", "_streams")
+    __slots__ = ("_channel", "_streams", "response")
 
     def __init__(
         self, channel: HttpChannel, response: aiohttp.ClientResponse, streams: set[aiohttp.ClientResponse]
     ) -> None:
+        self.response = response
         self._channel = channel
-        self._response = response
         self._streams = streams
         streams.add(response)
 
+    def drop(self) -> None:
+        """Read no more of it: another answer is wanted."""
+        self._streams.discard(self.response)
+        self.response.close()
+
     def __enter__(self) -> aiohttp.ClientResponse:
-        return self._response
+        return self.response
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        response = self._response
+        response = self.response
         self._streams.discard(response)
         # One that was read to its end has given its connection back already.
         if response.connection is not None:
@@ -360,6 +360,10 @@ _ADVICE = {
     429: ": too many requests, try again later",
     503: ": try again later",
 }
+
+
+_Open = Callable[[str, Headers, bytes | None, Patience | None], Awaitable[_Opened]]
+"""Sends a request: its verb, headers, body, and the clock of its call, which stands still while somebody signs in."""
 
 
 def _is_stream(response: aiohttp.ClientResponse) -> bool:
