@@ -20,6 +20,7 @@ from trunkline.errors import (
     InvalidParams,
     RemoteError,
     ReplicaLost,
+    SignInNeeded,
     TransportError,
     TrunklineError,
     UpstreamUnavailable,
@@ -28,6 +29,7 @@ from trunkline.extensions.tasks.names import METHOD_NAMES
 from trunkline.gateway import following, relaying, shelf
 from trunkline.gateway.approval import Approval
 from trunkline.gateway.circuit import Circuit
+from trunkline.gateway.credentials import Accounts
 from trunkline.gateway.dialling import Call, Connection, Dial
 from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
@@ -66,6 +68,7 @@ class Upstream:
         elsewhere: carries calls to other replicas of the gateway.
         notes: what replicas leave for each other.
         backoff: how restarts are spaced; by default wider for processes than for remote servers.
+        accounts: what remote servers are shown.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Upstream:
         elsewhere: Elsewhere,
         notes: Notes,
         backoff: Backoff | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.entry = entry
         self.name = entry.name
@@ -86,6 +90,7 @@ class Upstream:
         self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
         self.mask = Mask(entry.secret_values)
         self._dial = dial
+        self._credentials = (accounts or Accounts()).of(entry)
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)
         self._users = 0
@@ -401,7 +406,8 @@ class Upstream:
         """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
         try:
             together = self.entry.transport == "stdio" and self.entry.processes in ("shared", "stateless")
-            return await self._dial(Call(self.entry, {} if together else relaying.EVERYTHING, self._hear))
+            offered = {} if together else relaying.EVERYTHING
+            return await self._dial(Call(self.entry, offered, self._hear, credentials=self._credentials))
         except TrunklineError as error:
             self.mask.hide(error)
             raise
@@ -413,7 +419,8 @@ class Upstream:
 
         note = SessionNote(self.entry, session.key, self._notes, self._elsewhere.replicas)
         session.elsewhere = partial(self._elsewhere.ask_others, note, self.name, session.key)
-        return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear, note))
+        call = Call(self.entry, session.capabilities, self._hear, session.answer, hear, note, self._credentials)
+        return await self._dial(call)
 
     def _hear(self, line: str) -> None:
         self._supervised.hear(self.mask.text(line))
@@ -463,8 +470,12 @@ class Upstream:
             raise
 
     def _note(self, connection: Connection, error: TransportError | RemoteError) -> None:
-        """A remote server that cannot even be connected to is down for everybody; a process' end is seen by itself."""
-        if isinstance(error, TransportError) and not error.delivered and not connection.shared and is_cut(error):
+        """A remote server that cannot even be connected to, or lets nobody in, is down for everybody.
+
+        A process' end is seen by itself.
+        """
+        out = is_cut(error) or isinstance(error, SignInNeeded)
+        if isinstance(error, TransportError) and not error.delivered and not connection.shared and out:
             connection.end(error.message)
 
     def _notified(self, notification: Notification) -> None:
