@@ -151,4 +151,6 @@ def workload(audience: str, subject: str) -> str:
     """What looks like a signed token; whether it is one is for the authorization server to find out."""
     claims = {"aud": audience, "sub": subject, "exp": int(time.time() / 1e6 + 1) * 10**6}
     parts = ({"alg": "ES256"}, claims)
-    return ".".join([*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "c2ln"])
+    return ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "c2ln"]
+    )

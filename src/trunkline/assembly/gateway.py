@@ -24,6 +24,7 @@ from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
+from trunkline.assembly.sign_ins import accounts
 from trunkline.assembly.signing_in import resource_server
 from trunkline.auth.replay import LocalWindow
 from trunkline.auth.resource_server import ResourceServer
@@ -107,13 +108,18 @@ class Gateway:
         self._call_timeout = call_timeout
         self._shared = shared_by(self.sharing)
         self._prefix = prefix
+        followed = key_ring(self.sharing)
+        self._keys: KeyRing = followed or Keys()
         self.federation = Federation(
-            plan.entries, info=own_info(), pins=plan.pins, prefix=self._prefixed(plan), shared=self._shared
+            plan.entries,
+            info=own_info(),
+            pins=plan.pins,
+            prefix=self._prefixed(plan),
+            shared=self._shared,
+            accounts=accounts(plan),
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
         self.durable = Durable(self.federation, self._shared, plan.tasks, task_pace) if plan.tasks else None
-        followed = key_ring(self.sharing)
-        self._keys: KeyRing = followed or Keys()
         interceptors = (self.limiter,) if self.limiter else ()
         self.application = self.beside(
             self.federation,
