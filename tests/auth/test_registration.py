@@ -152,3 +152,14 @@ def test_what_cannot_be_a_documents_address_is_said_at_once(url: str) -> None:
 def test_half_of_a_clients_credentials_is_an_error() -> None:
     with pytest.raises(ConfigError, match="client id"):
         SignIn(client_secret="s3cret")
+
+
+async def test_a_client_that_was_forgotten_meanwhile_registers_before_a_person_is_sent_to_a_page() -> None:
+    async with protected() as server:
+        provider, store, person = server.provider, MemoryStore(), Person()
+        await use(server, auth(store=store))
+        provider.revoke()
+        provider.refusals["/token"] = [{"error": "invalid_client"}]
+        await use(server, auth(person, store))
+        _, second = provider.clients
+        assert [parameters(page)["client_id"] for page in person.pages] == [second]

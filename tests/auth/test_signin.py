@@ -436,3 +436,21 @@ async def test_a_server_of_2024_11_05_gets_the_token_with_every_request() -> Non
             assert (await client.call("two")).text == "two done"
         assert [authorization for _, _, authorization in server.requests].count("") == 1
         assert len(server.provider.calls("/token")) == 2
+
+
+async def test_nobody_signs_in_to_leave() -> None:
+    async with protected() as server:
+        server.legacy, server.provider.with_refresh = True, False
+        person = Person()
+        async with Client(server.url, auth=auth(person)) as client:
+            await client.call("hello")
+            server.provider.revoke()
+        assert len(person.pages) == 1
+        assert server.requests[-1][0] == "DELETE"
+
+
+def test_signing_in_to_what_is_no_http_server_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="not reached over HTTP"):
+        Client("uvx mcp-server-time", auth=SignIn())
+    with pytest.raises(ConfigError, match="either `auth` or an Authorization"):
+        Client("https://mcp.example.com/mcp", auth=SignIn(), headers={"authorization": "Bearer x"})

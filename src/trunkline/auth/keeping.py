@@ -124,6 +124,11 @@ class FileStore:
         """What is kept, without secrets; a file that cannot be used is logged and left out."""
         return await _finished(self._list)
 
+    async def described(self) -> str:
+        """Where sign-ins are kept and who can read them, for people."""
+        sealed = await _finished(self._sealing) is not None
+        return f"{self._folder}, {'sealed by the keyring' if sealed else 'for you alone to read; there is no keyring'}"
+
     @contextlib.asynccontextmanager
     async def lock(self, issuer: str, resource: str) -> AsyncIterator[None]:
         """Alone with a sign-in, over tasks and processes; a process that dies lets go.

@@ -25,6 +25,7 @@ from trunkline.auth.fetching import Fetcher
 from trunkline.auth.keeping import MemoryStore, system_store
 from trunkline.auth.metadata import canonical, covers
 from trunkline.auth.proofs import ProofKey
+from trunkline.auth.registration import forgotten
 from trunkline.auth.tokens import Kept, Tokens
 from trunkline.errors import ConfigError, SignInError, SignInNeeded, SignInRefused, TransportError
 
@@ -245,8 +246,9 @@ class OAuth:
             form = {"grant_type": "refresh_token", "refresh_token": kept.tokens.refresh_token or ""}
             try:
                 response = await endpoint.request(form, self._grant.client(endpoint))
-            except SignInRefused:
-                await self._keep(msgspec.structs.replace(kept, tokens=None))
+            except SignInRefused as refusal:
+                known = None if forgotten(refusal, kept.registration) else kept.registration
+                await self._keep(msgspec.structs.replace(kept, tokens=None, registration=known))
                 raise
             tokens = Tokens.of(response, kept.tokens.scopes, kept.tokens)
             await self._keep(msgspec.structs.replace(kept, tokens=tokens))

@@ -138,6 +138,12 @@ def auth_method(metadata: ServerMetadata) -> str:
     )
 
 
+def forgotten(refusal: SignInRefused, registration: Registration | None) -> bool:
+    """Whether a server no longer knows a client that had registered itself (RFC 6749, 5.2)."""
+    unknown = refusal.error in ("invalid_client", "unauthorized_client")
+    return unknown and registration is not None and registration.source == "registered"
+
+
 def _refused(what: str, status: int, body: bytes) -> SignInError:
     try:
         refusal = read(_Refusal, body, what)

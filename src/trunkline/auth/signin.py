@@ -12,12 +12,9 @@ from trunkline.auth.client_authentication import client_of
 from trunkline.auth.code import accept, begin, is_answer
 from trunkline.auth.doors import ClientAuthentication, TokenEndpoint
 from trunkline.auth.one_issuer import bound
-from trunkline.auth.registration import by_document, check_document_address, register
+from trunkline.auth.registration import by_document, check_document_address, forgotten, register
 from trunkline.auth.tokens import Registration, TokenResponse
 from trunkline.errors import ConfigError, SignInError, SignInRefused
-
-_UNKNOWN = ("invalid_client", "unauthorized_client")
-"""What a server answers to a client that it has forgotten (RFC 6749, 5.2)."""
 
 
 class SignIn:
@@ -77,7 +74,7 @@ class SignIn:
         try:
             return await self._obtained(endpoint, scopes)
         except SignInRefused as refusal:
-            if refusal.error not in _UNKNOWN or not known or not _made(endpoint.registration):
+            if not known or not forgotten(refusal, endpoint.registration):
                 raise
         endpoint.registration = None
         return await self._obtained(endpoint, scopes)

@@ -7,6 +7,7 @@ What may live here: arguments. What may not: what a command does.
 import argparse
 
 from trunkline.cli.forms import Commands, command, count, duration, rate, span
+from trunkline.cli.sign_in_arguments import sign_in
 from trunkline.cli.task_arguments import pace, tasks, worker
 
 _DESCRIPTION = "Turn the MCP servers you have into one endpoint, and try any MCP server from the terminal."
@@ -16,6 +17,7 @@ _EXAMPLES = """examples:
   trunkline up server.py                      serve a trunkline Server
   trunkline pin mcp.json                      approve what the tools of its servers say today
   trunkline tools http://127.0.0.1:8808/mcp   what it offers
+  trunkline login https://mcp.example.com/mcp sign in to a server that wants it
   trunkline call http://127.0.0.1:8808/mcp time__get_current_time timezone=Europe/Paris
 
 Each command has its own --help, with examples."""
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _config(commands)
     _keys(commands)
     _db(commands)
+    sign_in(commands)
     tasks(commands)
     worker(commands)
     for name, what in (("resources", "list resources and resource templates"), ("prompts", "list prompts")):

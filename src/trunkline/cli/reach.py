@@ -8,14 +8,15 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from trunkline.assembly import logs
 from trunkline.assembly.target import classify, load_server
+from trunkline.auth.doors import Credentials
 from trunkline.cli.asking import Terminal
 from trunkline.client.client import Client
 from trunkline.client.targets import TargetLike
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, HttpFailure, SignInNeeded
 
 
 @contextlib.asynccontextmanager
@@ -36,16 +37,42 @@ async def reach(arguments: argparse.Namespace, terminal: Terminal | None = None)
 
             where = await stack.enter_async_context(running_gateway(target.value, tell=say))
         headers = _headers(arguments) if target.kind == "url" else None
+        auth = await _signed_in(target.value) if headers is not None and not _authorized(headers) else None
         client = Client(
             where,
             headers=headers,
+            auth=auth,
             timeout=arguments.timeout,
             elicit=terminal.elicit if terminal else None,
             open_url=terminal.open_url if terminal else None,
             sample=terminal.sample if terminal else None,
             roots=terminal.roots if terminal else None,
         )
-        yield await stack.enter_async_context(client)
+        try:
+            yield await stack.enter_async_context(client)
+        except (SignInNeeded, HttpFailure) as error:
+            wanted = target.kind == "url" and (isinstance(error, SignInNeeded) or error.status == 401)
+            if not wanted or _authorized(headers or {}):
+                raise
+            raise SignInNeeded(f"{target.value} wants you to sign in: trunkline login {target.value}") from None
+
+
+async def _signed_in(url: str) -> Credentials | None:
+    """The sign-in that is kept for a server, if there is one."""
+    from trunkline.auth.keeping import system_store
+    from trunkline.auth.metadata import covers
+
+    store = system_store()
+    if not any(covers(name.resource, url) for name in await store.list()):
+        return None
+    from trunkline.auth.oauth import OAuth
+    from trunkline.auth.signin import SignIn
+
+    return OAuth(SignIn(), store=store, interactive=False)
+
+
+def _authorized(headers: Mapping[str, str]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
 
 
 def say(text: str) -> None:

@@ -96,6 +96,7 @@ class Client:
         self._rounds = rounds
         self._cache = Cache()
         self._outputs = Outputs()
+        resolved = resolve(target, headers=headers, env=env, cwd=cwd, on_stderr=on_stderr, session=session)
         approach = Approach(
             Greeting({"name": name, "version": version or own_version()}, self._handlers.capabilities(), tasks=True),
             memory or EraMemory(),
@@ -103,9 +104,8 @@ class Client:
             on_event=self._event,
             timeout=timeout,
             era=era,
-            credentials=credentials(auth),
+            credentials=credentials(auth, resolved, headers),
         )
-        resolved = resolve(target, headers=headers, env=env, cwd=cwd, on_stderr=on_stderr, session=session)
         self.connection = Connection(resolved, approach, self._ready)
         self._tasks = Tasks(self.connection, self._handlers.answer, timeout, maximum, rounds)
 

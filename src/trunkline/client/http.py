@@ -183,6 +183,9 @@ class HttpChannel:
                 response.close()
                 self._move(response)
                 continue
+            if verb == "DELETE" and "DPoP-Nonce" not in response.headers:
+                # Nobody signs in to leave.
+                break
             try:
                 with nullcontext() if patience is None else patience.stopped():
                     again = await credentials.challenged(verb, url, proven, response.status, response.headers)

@@ -1,0 +1,215 @@
+"""`trunkline login`, `logout` and `auth list`: the sign-ins of this machine's user.
+
+What it is for: a person signs in once, and every command uses it.
+What may live here: these commands. What may not: how signing in works, what a token is worth, see `whoami`.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, datetime
+
+from trunkline.assembly import logs
+from trunkline.assembly.serving import run as run_loop
+from trunkline.auth.addresses import AddressRules
+from trunkline.auth.browser import Browser
+from trunkline.auth.fetching import Fetcher
+from trunkline.auth.keeping import FileStore, system_store
+from trunkline.auth.metadata import covers
+from trunkline.auth.oauth import OAuth
+from trunkline.auth.revoking import revoke
+from trunkline.auth.signin import SignIn
+from trunkline.auth.tokens import Kept, KeptNames
+from trunkline.cli.plain import plain
+from trunkline.client.client import Client
+from trunkline.errors import ConfigError, RemoteError, TransportError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sign in, sign out, or list."""
+    logs.set_up("warning")
+    does = {"login": _login, "logout": _logout, "list": _list}[arguments.what]
+    return run_loop(lambda: does(arguments))
+
+
+class _Anew:
+    """The store for somebody who signs in though a sign-in may be kept: of that, only the registration is used.
+
+    Parameters:
+        store: where the new sign-in is kept.
+    """
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+        self.saved: Kept | None = None
+
+    async def load(self, issuer: str, resource: str) -> Kept | None:
+        """What the authorization server knows this client as. Raises `ConfigError` when nothing could be kept."""
+        try:
+            kept = await self._store.load(issuer, resource)
+        except ConfigError:
+            # It will be replaced. Where it is the keyring that refuses, that is told before the person signs in.
+            await self._store.load(issuer, "")
+            return None
+        return None if kept is None else Kept(issuer=issuer, resource=resource, registration=kept.registration)
+
+    async def save(self, kept: Kept) -> None:
+        """Keep it."""
+        await self._store.save(kept)
+        self.saved = kept if kept.tokens is not None else self.saved
+
+    async def forget(self, issuer: str, resource: str) -> bool:
+        """Keep it no longer."""
+        return await self._store.forget(issuer, resource)
+
+    async def list(self) -> list[KeptNames]:
+        """Nothing is taken up."""
+        return []
+
+    def lock(self, issuer: str, resource: str) -> AbstractAsyncContextManager[None]:
+        """Alone with a sign-in."""
+        return self._store.lock(issuer, resource)
+
+
+async def _login(arguments: argparse.Namespace) -> int:
+    store = system_store()
+    anew = _Anew(store)
+    auth = OAuth(_grant(arguments), store=anew, dpop=arguments.dpop, scopes=arguments.scope, allow=arguments.allow)
+    async with Client(_address(arguments.url), auth=auth) as client:
+        server = await client.server()
+        if anew.saved is None:
+            # Some servers tell who they are to anyone, and want a token for what they do.
+            with suppress(RemoteError):
+                await client.tools()
+    if anew.saved is None:
+        print(f"{plain(server.name)} at {arguments.url} wants no sign-in; nothing is kept")
+        return 0
+    print(f"Signed in to {plain(server.name)} at {arguments.url}, by {plain(anew.saved.issuer)}")
+    for name, value in described(anew.saved).items():
+        print(f"  {name:8} {value}")
+    print(f"  {'kept':8} {await store.described()}")
+    return 0
+
+
+def _grant(arguments: argparse.Namespace) -> SignIn:
+    secret = None
+    if arguments.client_secret_env:
+        secret = os.environ.get(arguments.client_secret_env)
+        if not secret:
+            raise ConfigError(f"The environment variable {arguments.client_secret_env} is not set")
+    browser = Browser(open=_closed if arguments.no_browser else None, seconds=arguments.wait)
+    return SignIn(
+        client_id=arguments.client_id,
+        client_secret=secret,
+        issuer=arguments.issuer,
+        document=arguments.client_document,
+        redirect_uri=arguments.redirect_uri,
+        agent=browser,
+    )
+
+
+def _closed(url: str) -> bool:
+    return False
+
+
+async def _logout(arguments: argparse.Namespace) -> int:
+    if bool(arguments.url) == arguments.all:
+        raise ConfigError("Say which sign-in to forget: trunkline logout URL, or --all for every one")
+    store = system_store()
+    names = [name for name in await store.list() if arguments.all or _meant(name.resource, arguments.url)]
+    if not names:
+        print(f"There is no sign-in{'' if arguments.all else f' at {arguments.url}'}; see: trunkline auth list")
+        return 0 if arguments.all else 1
+    for name in names:
+        kept: Kept | None = None
+        with suppress(ConfigError):
+            kept = await store.load(name.issuer, name.resource)
+        await store.forget(name.issuer, name.resource)
+        print(f"{plain(name.resource)}: forgotten; {await _revoked(kept, arguments.allow)}")
+    return 0
+
+
+async def _revoked(kept: Kept | None, allow: Iterable[str]) -> str:
+    """Have the tokens taken back, and say what came of it; that they are forgotten here does not depend on it."""
+    if kept is None or kept.tokens is None:
+        return "what was kept could not be opened, so its tokens hold until they end"
+    try:
+        fetcher = Fetcher(AddressRules.around(kept.resource, allow))
+        if await revoke(kept, fetcher):
+            return f"{plain(kept.issuer)} revoked its tokens"
+        return f"{plain(kept.issuer)} cannot revoke tokens, so they hold until they end"
+    except (TransportError, ConfigError) as error:
+        return f"its tokens hold until they end: {plain(error.message)}"
+
+
+async def _list(arguments: argparse.Namespace) -> int:
+    store = system_store()
+    rows: list[dict[str, object]] = []
+    for name in await store.list():
+        row: dict[str, object] = {"resource": name.resource, "issuer": name.issuer}
+        try:
+            kept = await store.load(name.issuer, name.resource)
+            row |= {"problem": "it cannot be opened; sign in again"} if kept is None else _facts(kept)
+        except ConfigError as error:
+            row["problem"] = error.message
+        rows.append(row)
+    if arguments.json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return 0
+    for row in rows:
+        print(plain(str(row["resource"])))
+        print(f"  {'issuer':8} {plain(str(row['issuer']))}")
+        for member, value in _told(row).items():
+            print(f"  {member:8} {value}")
+    if not rows:
+        print("Nobody is signed in anywhere; sign in with: trunkline login URL", file=sys.stderr)
+    return 0
+
+
+def described(kept: Kept) -> dict[str, str]:
+    """A sign-in for people, without its secrets."""
+    return _told(_facts(kept))
+
+
+def _facts(kept: Kept) -> dict[str, object]:
+    """A sign-in without its secrets."""
+    tokens = kept.tokens
+    if tokens is None:
+        return {"problem": "its token does not hold any more; sign in again"}
+    ends = None if tokens.expires_at is None else datetime.fromtimestamp(tokens.expires_at, UTC)
+    return {
+        "scopes": sorted(tokens.scopes),
+        "bound": tokens.token_type.lower() == "dpop",
+        "expires": None if ends is None else ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expired": not tokens.fresh(early=0),
+        "refreshes": tokens.refresh_token is not None,
+    }
+
+
+def _told(facts: Mapping[str, object]) -> dict[str, str]:
+    if "problem" in facts:
+        return {"problem": plain(str(facts["problem"]))}
+    scopes = facts["scopes"]
+    kind = "bound to a key of this machine (DPoP)" if facts["bound"] else "bearer"
+    ends = f"until {facts['expires']}" if facts["expires"] else "with no known end"
+    after = ", renewed by itself" if facts["refreshes"] else ", over: sign in again" if facts["expired"] else ""
+    return {
+        "scopes": plain(" ".join(scopes)) if isinstance(scopes, list) and scopes else "none were named",
+        "token": f"{kind}, {ends}{after}",
+    }
+
+
+def _address(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ConfigError(f"{url!r} is not the address of an MCP server; give its URL, as in {_EXAMPLE}")
+    return url
+
+
+def _meant(resource: str, url: str) -> bool:
+    return resource == url or covers(resource, url)
+
+
+_EXAMPLE = "https://mcp.example.com/mcp"
