@@ -1,5 +1,6 @@
 """A real OpenID provider (npm `oidc-provider`), and a person with a browser for it."""
 
+import base64
 import contextlib
 import json
 import socket
@@ -60,11 +61,9 @@ class OpenID:
 
     async def post(self, path: str, form: dict[str, str], client: str, **headers: str) -> dict[str, Any]:
         """A request of a client that proves itself."""
-        proof = aiohttp.BasicAuth(client, f"{client}s-secret")
-        async with (
-            aiohttp.ClientSession(auth=proof) as http,
-            http.post(self.issuer + path, data=form, headers=headers) as response,
-        ):
+        pair = base64.b64encode(f"{client}:{client}s-secret".encode()).decode()
+        sent = {"Authorization": f"Basic {pair}", **headers}
+        async with aiohttp.ClientSession() as http, http.post(self.issuer + path, data=form, headers=sent) as response:
             text = await response.text()
             return {"status": response.status, **(json.loads(text) if text else {})}
 

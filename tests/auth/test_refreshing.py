@@ -167,3 +167,31 @@ async def test_a_token_without_an_end_is_used_until_it_is_refused() -> None:
             server.provider.revoke()
             await client.call("three")
         assert len(person.pages) == 2
+
+
+async def test_a_provider_in_trouble_does_not_end_a_sign_in() -> None:
+    async with protected() as server:
+        person = Person()
+        async with Client(server.url, auth=auth(person)) as client:
+            server.provider.revoke()
+            token = server.provider.site.answers["/token"]
+            for status, error in ((503, "server_error"), (400, "temporarily_unavailable")):
+                server.provider.site.says("/token", {"error": error}, status=status)
+                with pytest.raises(TransportError):
+                    await client.call("two", timeout=1)
+            server.provider.site.answers["/token"] = token
+            await client.call("three")
+        assert len(person.pages) == 1
+
+
+async def test_who_signed_out_is_not_signed_in_again_by_a_refresh() -> None:
+    async with protected() as server:
+        store = MemoryStore()
+        async with Client(server.url, auth=auth(Person(), store)) as client:
+            (names,) = await store.list()
+            await store.forget(names.issuer, names.resource)
+            server.provider.revoke()
+            person = Person()
+            client.connection._approach.credentials._grant._agent = person  # type: ignore[union-attr]
+            await client.call("two")
+        assert (len(refreshes(server)), len(person.pages)) == (0, 1)

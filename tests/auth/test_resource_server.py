@@ -130,7 +130,7 @@ async def test_metadata_of_another_issuer_are_not_used() -> None:
             response = await made.call("who", issuer.mint())
             assert response.status == 503
             assert int(response.headers["Retry-After"]) > 0
-            assert "byte for byte" in await response.text()
+            assert "letter for letter" in await response.text()
 
 
 async def test_a_token_signed_with_nothing_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -454,3 +455,50 @@ def test_signing_in_to_what_is_no_http_server_is_an_error() -> None:
         Client("uvx mcp-server-time", auth=SignIn())
     with pytest.raises(ConfigError, match="either `auth` or an Authorization"):
         Client("https://mcp.example.com/mcp", auth=SignIn(), headers={"authorization": "Bearer x"})
+
+
+class Absent(Person):
+    """Somebody who closes the window."""
+
+    async def go(self, url: str, is_answer: object) -> str:
+        self.pages.append(url)
+        await asyncio.sleep(0.05)
+        raise SignInNeeded("Nobody signed in")
+
+
+async def test_who_did_not_sign_in_is_not_asked_again_at_once() -> None:
+    async with protected() as server:
+        person = Absent()
+        credentials = auth(person)
+        outcomes = await asyncio.gather(*(use(server, credentials) for _ in range(6)), return_exceptions=True)
+        assert all(isinstance(outcome, SignInError) for outcome in outcomes)
+        assert len(person.pages) == 1
+        with pytest.raises(SignInError, match="Nobody signed in; nobody is asked again for"):
+            await use(server, credentials)
+        now = time.monotonic()
+        for seconds, windows in ((31.0, 2), (61.0, 2), (92.0, 3)):
+            credentials._asking._clock = lambda seconds=seconds: now + seconds
+            with pytest.raises(SignInError):
+                await use(server, credentials)
+            assert len(person.pages) == windows
+
+
+async def test_listening_waits_for_a_person_and_ends_when_nobody_signs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trunkline.client.modern._ACKNOWLEDGE_SECONDS", 0.3)
+    async with protected() as server:
+        person = Absent()
+
+        async def slow(url: str, is_answer: object) -> str:
+            person.pages.append(url)
+            await asyncio.sleep(1)
+            raise SignInNeeded("Nobody signed in")
+
+        server.provider.with_refresh = False
+        credentials = auth()
+        async with Client(server.url, auth=credentials) as client:
+            server.provider.revoke()
+            monkeypatch.setattr(Person, "go", lambda self, url, is_answer: slow(url, is_answer))
+            with pytest.raises(SignInNeeded):
+                async for _ in client.changes():
+                    pass
+        assert len(person.pages) == 1

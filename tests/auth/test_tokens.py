@@ -6,7 +6,7 @@ import time
 import pytest
 
 from trunkline.auth.tokens import Kept, Registration, TokenResponse, Tokens, read_tokens
-from trunkline.errors import InvalidAnswer, SignInRefused
+from trunkline.errors import InvalidAnswer, SignInRefused, TransportError
 
 GOOD = {"access_token": "s3cret", "token_type": "bearer", "expires_in": 60, "refresh_token": "r3fresh", "scope": "a b"}
 
@@ -50,8 +50,12 @@ def test_an_error_is_told_with_its_code() -> None:
     with pytest.raises(SignInRefused, match="invalid_grant: gone \\[31m") as refusal:
         read_tokens(400, body, "https://idp")
     assert (refusal.value.error, refusal.value.status) == ("invalid_grant", 400)
-    with pytest.raises(InvalidAnswer, match="502 and no OAuth error"):
-        read_tokens(502, b"<html>", "https://idp")
+    with pytest.raises(InvalidAnswer, match="403 and no OAuth error"):
+        read_tokens(403, b"<html>", "https://idp")
+    for body in (b"<html>", b'{"error": "server_error"}'):
+        with pytest.raises(TransportError, match="503: try again later") as trouble:
+            read_tokens(503, body, "https://idp")
+        assert not isinstance(trouble.value, InvalidAnswer | SignInRefused)
 
 
 def test_no_secret_is_shown() -> None:

@@ -12,7 +12,7 @@ from tests.interop.running import MODULES, PYTHON, need, observe, python
 need(PYTHON, MODULES / "node_modules/oidc-provider")
 
 
-@pytest.mark.parametrize("mode", ["modern", "2025-11-25"])
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
 async def test_the_python_sdk_signs_in_and_steps_up(tmp_path, mode: str) -> None:
     with provider(tmp_path) as openid:
         async with behind(openid) as made:

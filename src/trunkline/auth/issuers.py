@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from trunkline.auth.addresses import AddressRules
 from trunkline.auth.documents import ServerMetadata
 from trunkline.auth.fetching import Fetcher
+from trunkline.auth.metadata import find_server
 from trunkline.errors import ConfigError, IssuerUnavailable, TransportError
 
 KEPT = 3600.0
@@ -56,32 +57,11 @@ class Issuer:
             return self._known
 
     async def _find(self) -> ServerMetadata:
-        failures: list[str] = []
-        for location in locations(self.issuer):
-            try:
-                found = (await self.fetcher.get(location)).read(ServerMetadata)
-            except TransportError as error:
-                failures.append(error.message)
-                continue
-            if found.issuer == self.issuer:
-                return found
-            # RFC 8414, section 3.3: a document of another issuer must not be used.
-            failures.append(f"{location} is of the issuer {found.issuer[:200]!r}, which is not the same, byte for byte")
-        said = "; ".join(failures)
-        raise IssuerUnavailable(f"Nothing is known of the issuer {self.issuer}: {said}", retry_after=5.0)
+        try:
+            return await find_server(self.fetcher, self.issuer)
+        except TransportError as error:
+            said = f"Nothing is known of the issuer {self.issuer}: {error.message}"
+            raise IssuerUnavailable(said, retry_after=5.0) from None
 
     def __repr__(self) -> str:
         return f"Issuer({self.issuer!r})"
-
-
-def locations(issuer: str) -> tuple[str, ...]:
-    """Where an issuer's metadata may be (authorization-server-discovery, Authorization Server Metadata Discovery).
-
-    locations("https://id.example.com/t")[0]  # "https://id.example.com/.well-known/oauth-authorization-server/t"
-    """
-    parts = urlsplit(issuer)
-    root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    inserted = tuple(
-        f"{root}/.well-known/{name}{path}" for name in ("oauth-authorization-server", "openid-configuration")
-    )
-    return (*inserted, f"{root}{path}/.well-known/openid-configuration") if path else inserted

@@ -7,15 +7,16 @@ grant gets its tokens, how they are stored.
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
-import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
 from trunkline.auth.addresses import AddressRules, same_origin, shown
+from trunkline.auth.asking import Asking
 from trunkline.auth.authority import Authority, offers_binding
 from trunkline.auth.challenges import Challenge, challenges, find, for_tokens
 from trunkline.auth.documents import ServerMetadata
@@ -34,12 +35,8 @@ _log = logging.getLogger("trunkline.auth")
 Binding = Literal["offered", "required", "never"]
 """Whether tokens are bound to a key: where server and issuer offer it, always, or not at all."""
 
-STEPS = 2
-"""How often the same scopes are asked for in vain until that counts as permanent (Step-Up Authorization Flow, 4): the
-request is sent three times."""
-
-_STEP_SECONDS = 600.0
-"""Seconds after which they may be asked for again."""
+_TROUBLE = ("temporarily_unavailable", "server_error", "slow_down")
+"""Errors that say nothing of what was asked: a person would be troubled in vain."""
 
 
 class OAuth:
@@ -85,7 +82,7 @@ class OAuth:
         self._nonce: str | None = None
         # How the current token came about, until a request with it was let in.
         self._untried: Literal["obtained", "refreshed"] | None = None
-        self._steps: dict[frozenset[str], tuple[int, float]] = {}
+        self._asking = Asking()
         self._refreshing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -101,6 +98,7 @@ class OAuth:
         tokens = self._tokens
         if tokens is not None and not tokens.fresh():
             async with self._lock:
+                await self._settled()
                 await self._expiring()
         return self._signed(method, url)
 
@@ -120,6 +118,7 @@ class OAuth:
         if status not in (401, 403) or (status == 403 and not missing):
             return False
         async with self._lock:
+            await self._settled()
             if self._tokens is not None and not self._current(sent):
                 # Another request was refused before, and got a new token.
                 return True
@@ -130,6 +129,8 @@ class OAuth:
         return None if self._kept is None else self._kept.tokens
 
     def _bind(self, url: str) -> None:
+        if url == self._server:
+            return
         if not self._server:
             fetcher = Fetcher(AddressRules.around(url, self._allow), tls=self._tls)
             # A token on its way to the server itself is read by whoever reads along.
@@ -217,16 +218,23 @@ class OAuth:
         A server that rotates refresh tokens has replaced the old one by the time it answers (OAuth 2.1, 4.3.1): the new
         one must be kept, whoever waits for it.
         """
-        task = self._refreshing
-        if task is None or task.done():
-            task = self._refreshing = asyncio.ensure_future(self._refresh())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        task = self._refreshing = asyncio.ensure_future(self._refresh())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(task)
         except SignInRefused as refusal:
+            if refusal.error in _TROUBLE:
+                raise
             _log.info("The sign-in at %s cannot be refreshed: %s", self._server, refusal)
             return False
         return True
+
+    async def _settled(self) -> None:
+        """Await a refresh whose callers gave up: what it finds decides what is to be done now."""
+        task = self._refreshing
+        if task is not None and not task.done():
+            with contextlib.suppress(TransportError):
+                await asyncio.shield(task)
 
     async def _refresh(self) -> None:
         kept = self._kept
@@ -234,7 +242,11 @@ class OAuth:
         assert kept.tokens is not None
         async with self._store.lock(kept.issuer, kept.resource):
             latest = await self._store.load(kept.issuer, kept.resource)
-            if latest is not None and latest.tokens is not None and latest.tokens != kept.tokens:
+            if latest is None or latest.tokens is None:
+                # Somebody signed out: that is not to be undone.
+                self._kept = msgspec.structs.replace(kept, tokens=None)
+                raise SignInRefused(f"The sign-in at {shown(kept.resource)} was ended", "invalid_grant")
+            if latest.tokens != kept.tokens:
                 self._adopt(latest)
                 if latest.tokens.fresh():
                     # Another process was faster.
@@ -247,8 +259,10 @@ class OAuth:
             try:
                 response = await endpoint.request(form, self._grant.client(endpoint))
             except SignInRefused as refusal:
-                known = None if forgotten(refusal, kept.registration) else kept.registration
-                await self._keep(msgspec.structs.replace(kept, tokens=None, registration=known))
+                if forgotten(refusal, kept.registration):
+                    await self._keep(msgspec.structs.replace(kept, tokens=None, registration=None))
+                elif refusal.error == "invalid_grant":
+                    await self._keep(msgspec.structs.replace(kept, tokens=None))
                 raise
             tokens = Tokens.of(response, kept.tokens.scopes, kept.tokens)
             await self._keep(msgspec.structs.replace(kept, tokens=tokens))
@@ -287,16 +301,7 @@ class OAuth:
         missing = frozenset[str]().union(*(challenge.scopes for challenge in found))
         if not missing:
             return False
-        tries, at = self._steps.get(missing, (0, 0.0))
-        now = time.monotonic()
-        tries = 0 if now - at > _STEP_SECONDS else tries
-        if tries >= STEPS:
-            raise SignInError(
-                f"{shown(self._server)} wants the scopes {shown(' '.join(sorted(missing)))}, and still does after they "
-                f"were asked for {STEPS} times: who signed in may not have them"
-            )
-        recent = {scopes: seen for scopes, seen in self._steps.items() if now - seen[1] <= _STEP_SECONDS}
-        self._steps = {**recent, missing: (tries + 1, now)}
+        self._asking.step(self._server, missing)
         metadata = await self._authority.metadata_of(kept.issuer)
         await self._obtain(metadata, kept, kept.requested | missing, missing, self._key)
         return True
@@ -312,6 +317,8 @@ class OAuth:
         """Have the grant get a token of the wanted scopes; of the needed ones alone where others are refused."""
         if self._grant.interactive and not self._interactive:
             raise SignInNeeded(f"Somebody has to sign in to use {shown(self._server)}, and nobody is asked here")
+        if self._grant.interactive:
+            self._asking.check()
         if self._grant.interactive and "offline_access" in (metadata.scopes_supported or ()):
             # Refresh Tokens: it may be asked for where the authorization server knows it.
             wanted |= {"offline_access"}
@@ -324,7 +331,8 @@ class OAuth:
                     raise
                 wanted = needed
                 response = await self._grant.obtain(endpoint, wanted)
-        except TransportError:
+        except TransportError as error:
+            self._asking.failed(error)
             if endpoint.registration != kept.registration:
                 # What was registered serves the next attempt.
                 await self._store.save(msgspec.structs.replace(kept, registration=endpoint.registration))
@@ -340,6 +348,7 @@ class OAuth:
         async with self._store.lock(kept.issuer, kept.resource):
             await self._keep(new)
         self._untried = "obtained"
+        self._asking.succeeded()
 
     def _endpoint(self, metadata: ServerMetadata, kept: Kept, key: ProofKey | None) -> Endpoint:
         return Endpoint(

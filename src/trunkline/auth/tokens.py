@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from trunkline.auth.documents import read
-from trunkline.errors import InvalidAnswer, SignInRefused
+from trunkline.errors import InvalidAnswer, SignInRefused, TransportError
 
 EARLY = 30.0
 """Seconds before its end at which a token counts as expired: clocks differ, and requests take their time."""
@@ -147,8 +147,8 @@ def read_tokens(status: int, body: bytes, issuer: str) -> TokenResponse:
     Parameters:
         status, body: of the answer. issuer: names the server in errors.
 
-    Raises `SignInRefused` for an OAuth error (RFC 6749, 5.2), `InvalidAnswer` for what is no answer of a token
-    endpoint. Neither repeats a token.
+    Raises `SignInRefused` for an OAuth error (RFC 6749, 5.2), `TransportError` while the server is in trouble, and
+    `InvalidAnswer` for what is no answer of a token endpoint. None repeats a token.
     """
     what = f"The answer of the token endpoint of {issuer}"
     if status == 200:
@@ -156,6 +156,9 @@ def read_tokens(status: int, body: bytes, issuer: str) -> TokenResponse:
         if not response.access_token or not _sendable(response.access_token):
             raise InvalidAnswer(f"{what} has an access token that no header can carry")
         return response
+    if status >= 500 or status == 429:
+        # It is not about what was asked: RFC 6749, 5.2, answers with 400 or 401.
+        raise TransportError(f"{what} is {status}: try again later")
     try:
         refusal = read(_Refusal, body, what)
     except InvalidAnswer:

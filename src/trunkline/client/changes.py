@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from trunkline.client.connection import Connection
 from trunkline.client.peer import Notification
-from trunkline.errors import HttpFailure, MethodNotFound, TransportError
+from trunkline.errors import HttpFailure, MethodNotFound, SignInError, TransportError
 
 _log = logging.getLogger("trunkline.client")
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0
@@ -71,6 +71,8 @@ async def follow(
             if failure.status < 500 and failure.status != 429:
                 raise
             _log.info("%s: listening failed: %s", connection.target.name, failure)
+        except SignInError:
+            raise
         except TransportError as error:
             _log.info("%s: listening broke off: %s", connection.target.name, error)
         missed = True

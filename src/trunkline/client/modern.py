@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping
+from math import inf
 
 from trunkline.client.channel import Body, Channel, Headers, OnNotification, OnRequest, Params
 from trunkline.client.patience import Patience
@@ -105,13 +106,10 @@ class ModernPeer(BasePeer):
     async def listen(self, notifications: Mapping[str, object]) -> AsyncGenerator[Notification, None]:
         """See `Peer.listen`."""
         inbox = Inbox()
-        task = asyncio.create_task(self._subscribed(notifications, inbox))
+        clock = Patience(None, inf, deadlines=self._deadlines)
+        task = asyncio.create_task(self._subscribed(notifications, inbox, clock))
         try:
-            try:
-                async with asyncio.timeout(_ACKNOWLEDGE_SECONDS):
-                    item = await inbox.get()
-            except TimeoutError:
-                raise RequestTimeout(f"{self.name} did not acknowledge the subscription") from None
+            item = await self._acknowledged(inbox, clock)
             while item is not None:
                 yield item
                 item = await inbox.get()
@@ -124,7 +122,16 @@ class ModernPeer(BasePeer):
         """A modern server must not send requests (Receiving Messages): nothing is answered."""
         _log.warning("%s sent a request, which this protocol version does not allow", self.name)
 
-    async def _subscribed(self, notifications: Mapping[str, object], inbox: Inbox) -> None:
+    async def _acknowledged(self, inbox: Inbox, clock: Patience) -> Notification | None:
+        while True:
+            try:
+                async with asyncio.timeout(_ACKNOWLEDGE_SECONDS):
+                    return await inbox.get()
+            except TimeoutError:
+                if not clock.still:
+                    raise RequestTimeout(f"{self.name} did not acknowledge the subscription") from None
+
+    async def _subscribed(self, notifications: Mapping[str, object], inbox: Inbox, clock: Patience) -> None:
         async def take(method: str, params: dict[str, object]) -> None:
             if method == "notifications/cancelled":
                 inbox.end()
@@ -134,7 +141,7 @@ class ModernPeer(BasePeer):
         try:
             method = "subscriptions/listen"
             call = self.call(method, self._stamped({"notifications": dict(notifications)}, method))
-            call.on_notification = take
+            call.on_notification, call.patience = take, clock
             unwrap(await self.perform(call, None, MAXIMUM), call, self.name)
             inbox.end()
         except (TransportError, RemoteError) as error:

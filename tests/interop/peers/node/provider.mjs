@@ -43,6 +43,17 @@ const provider = new Provider(issuer, {
   },
 });
 
+// The official Python SDK registers with the scopes of its first challenge, which would keep it from stepping up.
+provider.use(async (ctx, next) => {
+  if (ctx.path === '/reg' && ctx.method === 'POST') {
+    const parts = [];
+    for await (const part of ctx.req) parts.push(part);
+    const { scope, ...body } = JSON.parse(Buffer.concat(parts));
+    ctx.req.body = body;
+  }
+  return next();
+});
+
 provider.use(async (ctx, next) => {
   if (!ctx.path.startsWith('/interaction/')) return next();
   const { prompt, params, session, grantId } = await provider.interactionDetails(ctx.req, ctx.res);

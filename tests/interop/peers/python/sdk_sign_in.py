@@ -1,4 +1,4 @@
-"""The official Python SDK signs in and calls a tool: `sdk_sign_in.py MODE URL`; MODE as in `sdk_client.py`."""
+"""The official Python SDK signs in and calls a tool: `sdk_sign_in.py MODE URL`; MODE is a revision or `legacy`."""
 
 import asyncio
 import json
@@ -49,6 +49,7 @@ class Browser:
 
     async def answer(self):
         given = self.back.params
+        assert "code" in given, (given, self.pages)
         return AuthorizationCodeResult(code=given["code"], state=given.get("state"), iss=given.get("iss"))
 
 
@@ -57,13 +58,14 @@ async def main():
     metadata = OAuthClientMetadata(redirect_uris=[HOME], client_name="sdk", token_endpoint_auth_method="none")
     auth = OAuthClientProvider(url, metadata, kept, browser.go, browser.answer)
     seen = {}
-    async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as http:
-        async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
-            for tool in ("who", "write_file"):
-                result = await client.call_tool(tool, {})
-                seen[tool] = result.content[0].text
-            seen["scopes"] = [dict(httpx2.URL(page).params).get("scope") for page in browser.pages]
-            seen["resources"] = [dict(httpx2.URL(page).params).get("resource") for page in browser.pages]
+    http = httpx2.AsyncClient(auth=auth, follow_redirects=True)
+    async with http, Client(streamable_http_client(url, http_client=http), mode=mode) as client:
+        for tool in ("who", "write_file"):
+            result = await client.call_tool(tool, {})
+            seen[tool] = result.content[0].text
+    asked = [dict(httpx2.URL(page).params) for page in browser.pages]
+    seen["scopes"] = [one.get("scope") for one in asked]
+    seen["resources"] = [one.get("resource") for one in asked]
     print(json.dumps(seen))
 
 
