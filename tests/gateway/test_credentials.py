@@ -52,7 +52,7 @@ async def test_an_upstream_nobody_is_signed_in_to_says_what_to_do_and_is_there_o
         async with gateway(federation) as engine:
             await until(lambda: federation.statuses()[0].error)
             assert "trunkline login tracker" in str(federation.statuses()[0].error)
-            with pytest.raises(UpstreamUnavailable, match="nobody is signed in to it.*trunkline login tracker"):
+            with pytest.raises(UpstreamUnavailable, match=r"nobody is signed in to it.*trunkline login tracker"):
                 await Caller(engine).call("tracker__hello")
             await sign_in(server, store)
             await ready(federation)
@@ -84,7 +84,7 @@ async def test_a_refused_refresh_ends_in_what_to_do_and_shows_no_token(caplog) -
             await ready(federation)
             for granted in (*server.provider.tokens.values(), *server.provider.refreshes.values()):
                 granted.live = False
-            with pytest.raises(UpstreamUnavailable, match="nobody is signed in.*trunkline login tracker") as refused:
+            with pytest.raises(UpstreamUnavailable, match=r"nobody is signed in.*trunkline login tracker") as refused:
                 await Caller(engine).call("tracker__hello")
             assert refused.value.data["dev.trunkline/retry"] is False
             await until(lambda: federation.statuses()[0].state != "ready")

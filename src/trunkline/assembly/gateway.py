@@ -24,7 +24,8 @@ from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
-from trunkline.assembly.sign_ins import accounts
+from trunkline.assembly.sign_ins import accounts as accounts_of
+from trunkline.assembly.sign_ins import accounts_for_one
 from trunkline.assembly.signing_in import resource_server
 from trunkline.auth.replay import LocalWindow
 from trunkline.auth.resource_server import ResourceServer
@@ -34,6 +35,7 @@ from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
 from trunkline.gateway import Carrying, Endpoint, Face, Federation, ProgressiveEngine, UpstreamStatus
+from trunkline.gateway.credentials import Accounts
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import PinMode, Problem
@@ -76,6 +78,7 @@ class Gateway:
         pins: goes before the configuration's `pins`, now and later; the plan was made with it.
         prefix: as `prefix` in the configuration; None leaves the configuration's.
         task_pace: how many tasks this process runs at once.
+        accounts: its credentials at upstreams; by default those that replicas share.
 
     Raises `ConfigError` when names are to stay as they are and there are several servers.
     """
@@ -93,6 +96,7 @@ class Gateway:
         pins: PinMode | None = None,
         prefix: bool | None = None,
         task_pace: "Pace | None" = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -116,7 +120,7 @@ class Gateway:
             pins=plan.pins,
             prefix=self._prefixed(plan),
             shared=self._shared,
-            accounts=accounts(plan),
+            accounts=accounts or accounts_of(plan, merged, self._shared, self._keys),
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
         self.durable = Durable(self.federation, self._shared, plan.tasks, task_pace) if plan.tasks else None
@@ -321,7 +325,15 @@ async def running_gateway(
         patience: seconds to wait for slow ones.
     """
     # One command shares nothing: it is no replica of the gateway that may run over the same file.
-    gateway = read_gateway(path, ask=ask, sharing=Sharing(MEMORY))
+    plan = make_plan(path, os.environ, Remembered(ask))
+    async with accounts_for_one(plan) as signed_in:
+        gateway = Gateway(plan, sharing=Sharing(MEMORY), accounts=signed_in)
+        async with _running(gateway, tell, patience):
+            yield gateway
+
+
+@contextlib.asynccontextmanager
+async def _running(gateway: Gateway, tell: Callable[[str], None], patience: float) -> AsyncIterator[None]:
     await gateway.application.start()
     try:
         deadline = time.monotonic() + patience
@@ -330,7 +342,7 @@ async def running_gateway(
         for status in gateway.statuses():
             if status.state not in ("ready", "disabled"):
                 tell(f"{status.name}: {status.state.replace('_', ' ')}: {status.error or 'no answer yet'}")
-        yield gateway
+        yield
     finally:
         await gateway.application.stop(drain=0)
 

@@ -120,7 +120,7 @@ def fill_in(
     if not entries and not problems:
         raise ConfigError(f"{settings.path} names no server")
     tokens = _tokens(settings, environment, files, [problem.message for problem in problems])
-    sharing = _sharing(settings, environment, files)
+    sharing = filled_sharing(settings, environment, files)
     pinned = _pinned(settings, entries, pins)
     if any(one.mode != "off" for one in pinned.values()):
         files.add(lock_path(settings.path))
@@ -215,7 +215,8 @@ def _auth(settings: Settings, environment: Mapping[str, str], files: set[Path]) 
     return structs.replace(auth, introspection=structs.replace(auth.introspection, client_secret=secret.strip()))
 
 
-def _sharing(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> Sharing:
+def filled_sharing(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> Sharing:
+    """What a configuration says of storage and keys, with references filled in. Raises `ConfigError`."""
     folder = Path(settings.path).resolve().parent
     url, keys = settings.sharing.storage, settings.sharing.keys
     owner = f"{settings.path}:{settings.lines.get(('storage', 'url'), 1)}: storage.url"
