@@ -29,8 +29,12 @@ async def guarded() -> AsyncIterator[Protected]:
 
 async def listing(server: Protected, request: web.Request) -> web.StreamResponse:
     """As the endpoint answers, with tools in its list."""
-    response = await server.handle(request)
     message = await request.json() if request.method == "POST" else {}
+    try:
+        response = await server.handle(request)
+    except KeyError:
+        error = {"code": -32601, "message": "there is no such method"}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "error": error}, status=404)
     if response.status == 200 and message.get("method") == "tools/list":
         result = {"resultType": "complete", "tools": TOOLS, "ttlMs": 0, "cacheScope": "private"}
         return web.json_response(answer(message, result))

@@ -62,6 +62,8 @@ class Gateway:
         limiter: what keeps calls within limits, if anything does.
         plan: what it was made of, last.
         sharing: what it shares with other replicas.
+        keys: what clients carry is sealed with.
+        accounts: its credentials at upstreams.
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
@@ -113,14 +115,15 @@ class Gateway:
         self._shared = shared_by(self.sharing)
         self._prefix = prefix
         followed = key_ring(self.sharing)
-        self._keys: KeyRing = followed or Keys()
+        self.keys: KeyRing = followed or Keys()
+        self.accounts = accounts or accounts_of(plan, merged, self._shared, self.keys)
         self.federation = Federation(
             plan.entries,
             info=own_info(),
             pins=plan.pins,
             prefix=self._prefixed(plan),
             shared=self._shared,
-            accounts=accounts or accounts_of(plan, merged, self._shared, self._keys),
+            accounts=self.accounts,
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
         self.durable = Durable(self.federation, self._shared, plan.tasks, task_pace) if plan.tasks else None
@@ -164,8 +167,8 @@ class Gateway:
             settled: whether it is as good as it will be soon.
         """
         made = ProgressiveEngine if progressive else Engine
-        engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
-        carrying = Carrying(provider, self._keys, name)
+        engine = made(provider, interceptors=interceptors, keys=self.keys, observer=CallLog())
+        carrying = Carrying(provider, self.keys, name)
         engine.extend(*((carrying.extension(),) if tasks is None else tasks(carrying)))
         # Every replica notices by itself what changes at its upstreams.
         return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)

@@ -5,9 +5,10 @@ replicas where the configuration names one, else that of this machine's user.
 What may live here: that choice, and what an operator is told. What may not: how signing in works.
 """
 
+import hashlib
 import os
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +17,9 @@ from trunkline.assembly.plan import Plan, Remembered, filled_sharing
 from trunkline.assembly.settings import read_settings
 from trunkline.assembly.sharing import MEMORY, Sharing, key_ring, shared_by
 from trunkline.auth.doors import TokenStore
-from trunkline.auth.keeping import system_store
+from trunkline.auth.keeping import FileStore, system_store
 from trunkline.auth.shared_keeping import SharedSignIns
+from trunkline.auth.system_key import SystemKey
 from trunkline.engine.doors import KeyRing
 from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
@@ -25,6 +27,7 @@ from trunkline.gateway.credentials import Accounts
 from trunkline.portable.interpolate import resolve
 from trunkline.portable.model import Entry
 from trunkline.runtime.shared import Shared
+from trunkline.storage.location import state_folder
 from trunkline.transports.stored import Stored
 
 
@@ -44,7 +47,9 @@ def accounts(plan: Plan, sharing: Sharing, shared: Shared, keys: KeyRing) -> Acc
     """
     config = shlex.quote(plan.settings.path)
     return Accounts(
-        _store(sharing, shared, keys), lambda name: f"trunkline login {shlex.quote(name)} --config {config}"
+        _store(sharing, shared, keys),
+        lambda name: f"trunkline login {shlex.quote(name)} --config {config}",
+        _stores(sharing, shared, keys),
     )
 
 
@@ -85,6 +90,19 @@ async def _opened(sharing: Sharing) -> AsyncIterator[tuple[Sharing, Shared, KeyR
         yield sharing, shared, key_ring(sharing) or Keys()
     finally:
         await shared.stop()
+
+
+def _stores(sharing: Sharing, shared: Shared, keys: KeyRing) -> Callable[[str], TokenStore]:
+    """Where callers' own sign-ins are kept: nobody's store opens another one's."""
+    if sharing.storage not in (None, MEMORY) and isinstance(shared, Stored):
+        return SharedSignIns(lambda: shared.storage, keys).of
+    folder = state_folder() / "sign-ins-of-callers"
+    system = SystemKey(folder)
+
+    def store(owner: str) -> TokenStore:
+        return FileStore(folder / hashlib.sha256(owner.encode()).hexdigest()[:32], system.ring)
+
+    return store
 
 
 def _store(sharing: Sharing, shared: Shared, keys: KeyRing) -> Kept:

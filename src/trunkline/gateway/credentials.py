@@ -7,6 +7,7 @@ What may not: how tokens are got (`auth/`), requests, callers' own tokens: those
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from trunkline.auth.browser import UserAgent
 from trunkline.auth.challenges import challenges, find
@@ -15,13 +16,18 @@ from trunkline.auth.client_credentials import ClientCredentials
 from trunkline.auth.doors import ClientAuthentication, Credentials, Grant, Headers, TokenStore
 from trunkline.auth.enterprise import EnterpriseManaged, IdentityProvider
 from trunkline.auth.keeping import MemoryStore
+from trunkline.auth.metadata import covers
 from trunkline.auth.oauth import OAuth
 from trunkline.auth.signin import SignIn
 from trunkline.auth.workload import WorkloadIdentity, WorkloadTokens
 from trunkline.auth.workload_tokens import Azure, GitHubActions, GoogleCloud, TokenFile
+from trunkline.engine.principal import Principal
 from trunkline.errors import SignInError, SignInNeeded
 from trunkline.portable.auth import Auth
 from trunkline.portable.model import Entry
+
+Invite = Callable[[Entry, Principal], str | None]
+"""An upstream, and who is to connect an account there -> the page that does it."""
 
 Advice = Callable[[str], str]
 """The name of an upstream -> what signs somebody in to it, as a command."""
@@ -32,19 +38,36 @@ def login_command(name: str) -> str:
     return f"trunkline login {name}"
 
 
+class Client(NamedTuple):
+    """The gateway as a client with pages of its own: where people come back to, and its metadata document."""
+
+    redirect_uri: str
+    document: str | None = None
+
+
 class Accounts:
     """The credentials of the gateway at its upstreams.
 
     Parameters:
         store: where the operator's sign-ins are kept; by default in memory, where none can ever be.
         advice: what an operator is told to do.
+        stores: where the sign-ins of a caller are kept, by the key of its principal; by default in memory.
 
         accounts.of(entry)  # None for an upstream that wants no sign-in
     """
 
-    def __init__(self, store: TokenStore | None = None, advice: Advice = login_command) -> None:
+    def __init__(
+        self,
+        store: TokenStore | None = None,
+        advice: Advice = login_command,
+        stores: Callable[[str], TokenStore] | None = None,
+    ) -> None:
         self.store: TokenStore = store or MemoryStore()
         self._advice = advice
+        self._memory: dict[str, TokenStore] = {}
+        self._stores = stores or (lambda owner: self._memory.setdefault(owner, MemoryStore()))
+        self.invite: Invite = lambda entry, principal: None
+        """Where a caller connects an account of its own; None where nothing is served that could do it."""
 
     def of(self, entry: Entry) -> Credentials | None:
         """What the gateway itself shows an upstream. Raises `ConfigError` for a key that is none."""
@@ -55,17 +78,40 @@ class Accounts:
             return _SignedIn(lambda: oauth(auth, self.store, interactive=False), self._advice(entry.name))
         return oauth(auth, MemoryStore(), interactive=False)
 
+    def of_caller(self, entry: Entry, owner: str) -> Credentials:
+        """What an upstream is shown for one caller: an account of theirs, never a token that they sent."""
+        auth = entry.auth
+        assert auth is not None
+        return _SignedIn(lambda: oauth(auth, self.store_of(owner), interactive=False), self._advice(entry.name))
 
-def oauth(auth: Auth, store: TokenStore, *, interactive: bool, agent: UserAgent | None = None) -> OAuth:
+    def store_of(self, owner: str) -> TokenStore:
+        """Where the sign-ins of one caller are kept."""
+        return self._stores(owner)
+
+    async def has(self, entry: Entry, owner: str) -> bool:
+        """Whether a caller has an account at an upstream, as far as is known."""
+        store = self._stores(owner)
+        for name in await store.list():
+            if covers(name.resource, entry.url):
+                kept = await store.load(name.issuer, name.resource)
+                if kept is not None and kept.tokens is not None:
+                    return True
+        return False
+
+
+def oauth(
+    auth: Auth, store: TokenStore, *, interactive: bool, agent: UserAgent | None = None, client: Client | None = None
+) -> OAuth:
     """Credentials as an entry describes them. Raises `ConfigError` for what cannot be used, such as a key.
 
     Parameters:
         auth: of a resolved entry.
         store: where tokens are kept.
         interactive: whether somebody can be asked to sign in. agent: takes them there.
+        client: what the gateway is known as, where it has pages of its own.
     """
     return OAuth(
-        grant_of(auth, agent),
+        grant_of(auth, agent, client),
         store=store,
         dpop=auth.dpop,
         scopes=auth.scopes,
@@ -74,7 +120,7 @@ def oauth(auth: Auth, store: TokenStore, *, interactive: bool, agent: UserAgent 
     )
 
 
-def grant_of(auth: Auth, agent: UserAgent | None = None) -> Grant:
+def grant_of(auth: Auth, agent: UserAgent | None = None, at: Client | None = None) -> Grant:
     """The grant that an entry asks for."""
     if auth.grant == "client-credentials":
         return ClientCredentials(auth.client_id or "", auth.client_secret, key=auth.client_key, issuer=auth.issuer)
@@ -83,7 +129,10 @@ def grant_of(auth: Auth, agent: UserAgent | None = None) -> Grant:
     if auth.grant == "enterprise-managed":
         return _enterprise(auth)
     client = None if auth.client_id is None else _client(auth.client_id, auth.client_secret, auth.client_key)
-    return SignIn(client=client, issuer=auth.issuer, agent=agent)
+    if at is None:
+        return SignIn(client=client, issuer=auth.issuer, agent=agent)
+    document = at.document if client is None else None
+    return SignIn(client=client, issuer=auth.issuer, agent=agent, document=document, redirect_uri=at.redirect_uri)
 
 
 def _workload(auth: Auth) -> WorkloadTokens:
