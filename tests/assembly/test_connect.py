@@ -20,6 +20,7 @@ from trunkline import Client
 from trunkline.assembly.connect import ConnectPaths
 from trunkline.assembly.gateway import Gateway, read_gateway
 from trunkline.auth.keeping import FileStore
+from trunkline.client.inputs import ElicitAnswer, ElicitRequest
 from trunkline.errors import RemoteError
 from trunkline.transports.guard import Guard
 from trunkline.transports.http import HTTPTransport
@@ -130,13 +131,28 @@ async def test_a_client_that_opens_pages_is_asked_and_its_call_goes_on(tmp_path,
     async with served(tmp_path, monkeypatch) as made:
         opened: list[str] = []
 
-        async def open_url(message: str, url: str) -> bool:
-            opened.append(url)
-            assert "connected" in await connect(url)
-            return True
+        async def open_url(request: ElicitRequest) -> ElicitAnswer:
+            opened.append(request.url or "")
+            assert "connected" in await connect(opened[-1])
+            return ElicitAnswer("accept")
 
         assert await made.call("alice", open_url=open_url) == "hello done"
         assert len(opened) == 1
+
+
+async def test_a_client_of_2025_11_25_gets_the_error_that_names_the_page(tmp_path, monkeypatch) -> None:
+    async with served(tmp_path, monkeypatch) as made:
+
+        async def open_url(request: ElicitRequest) -> ElicitAnswer:
+            return ElicitAnswer("accept")
+
+        with pytest.raises(RemoteError) as refused:
+            await made.call("alice", era="legacy", open_url=open_url)
+        assert refused.value.remote_code == -32042
+        (page,) = refused.value.data["elicitations"]  # type: ignore[index]
+        assert page.keys() == {"mode", "elicitationId", "url", "message"}
+        assert "connected" in await connect(page["url"])
+        assert await made.call("alice", era="legacy") == "hello done"
 
 
 async def test_a_link_starts_nothing_and_what_comes_back_counts_in_one_browser_alone(tmp_path, monkeypatch) -> None:
