@@ -20,10 +20,14 @@ from trunkline import Client
 from trunkline.assembly.connect import ConnectPaths
 from trunkline.assembly.gateway import Gateway, read_gateway
 from trunkline.auth.keeping import FileStore
+from trunkline.auth.shared_keeping import SharedSignIns
 from trunkline.client.inputs import ElicitAnswer, ElicitRequest
 from trunkline.errors import RemoteError
+from trunkline.storage.keyfile import new
+from trunkline.storage.storage import open_storage
 from trunkline.transports.guard import Guard
 from trunkline.transports.http import HTTPTransport
+from trunkline.transports.sealing import FollowedKeys
 from trunkline.transports.serving import Binding, bind, serving
 
 TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
@@ -57,25 +61,36 @@ class Served:
 
 
 @contextlib.asynccontextmanager
+async def serve(config: Path, upstream: Protected) -> AsyncIterator[Served]:
+    """One replica."""
+    gateway = read_gateway(str(config))
+    connect = ConnectPaths(gateway, Guard(), nothing)  # type: ignore[arg-type]
+    app = HTTPTransport(gateway.application, path="/mcp", beside=connect)
+    listener = bind(Binding(port=0))
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with serving(app, listener), contextlib.aclosing(connect):
+        connect.serve_at(base)
+        await until(lambda: gateway.statuses()[0].tools is not None)
+        yield Served(gateway, f"{base}/mcp", upstream)
+
+
+def configured(folder: Path, upstream: Protected, **more: object) -> Path:
+    config = folder / "trunkline.yaml"
+    auth = {"grant": "sign-in", "per": "principal"}
+    tokens = [{"name": name, "sha256": hashlib.sha256(one.encode()).hexdigest()} for name, one in TOKENS.items()]
+    servers = {"tracker": {"url": upstream.url, "auth": auth}}
+    config.write_text(yaml.safe_dump({"servers": servers, "tokens": tokens, **more}))
+    return config
+
+
+@contextlib.asynccontextmanager
 async def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     async with guarded() as upstream:
         await sign_in(upstream, FileStore(folder / "state/trunkline/sign-ins"))
-        config = folder / "trunkline.yaml"
-        auth = {"grant": "sign-in", "per": "principal"}
-        tokens = [{"name": name, "sha256": hashlib.sha256(one.encode()).hexdigest()} for name, one in TOKENS.items()]
-        servers = {"tracker": {"url": upstream.url, "auth": auth}}
-        config.write_text(yaml.safe_dump({"servers": servers, "tokens": tokens, "storage": "memory"}))
-        gateway = read_gateway(str(config))
-        connect = ConnectPaths(gateway, Guard(), nothing)  # type: ignore[arg-type]
-        app = HTTPTransport(gateway.application, path="/mcp", beside=connect)
-        listener = bind(Binding(port=0))
-        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with serving(app, listener), contextlib.aclosing(connect):
-            connect.serve_at(base)
-            await until(lambda: gateway.statuses()[0].tools is not None)
-            yield Served(gateway, f"{base}/mcp", upstream)
+        async with serve(configured(folder, upstream, storage="memory"), upstream) as made:
+            yield made
 
 
 def browser() -> aiohttp.ClientSession:
@@ -205,3 +220,25 @@ async def test_an_account_that_is_not_good_any_more_is_connected_again(tmp_path,
         assert "connected" in await connect(link)
         assert await made.call("alice") == "hello done"
         assert made.gateway.statuses()[0].state == "ready"
+
+
+async def test_who_comes_back_at_another_replica_is_connected_at_all_of_them(tmp_path) -> None:
+    async with guarded() as upstream:
+        new(tmp_path / "keys.json")
+        url = f"sqlite:///{tmp_path / 'shared.db'}"
+        config = configured(tmp_path, upstream, storage={"url": url}, keys="keys.json")
+        async with open_storage(url) as storage:
+            keys = FollowedKeys(tmp_path / "keys.json")
+            await sign_in(upstream, SharedSignIns(lambda: storage, keys).of(""))
+        async with serve(config, upstream) as one, serve(config, upstream) as other, browser() as http:
+            left = await agree(http, await one.link("alice"))
+            answer = await back(http, left.headers["Location"])
+            elsewhere = answer.replace(one.url.removesuffix("/mcp"), other.url.removesuffix("/mcp"))
+            state = parameters(answer)["state"]
+            forged = await http.get(elsewhere.replace(state, state[::-1]))
+            assert forged.status == 400
+            done = await http.get(elsewhere)
+            assert (done.status, "connected" in await done.text()) == (200, True)
+            assert await one.call("alice") == "hello done"
+            assert await other.call("alice") == "hello done"
+            await other.link("bob")

@@ -9,14 +9,16 @@ the attempt it left on (`state`), and at the one exact address.
 """
 
 import asyncio
+import contextlib
 import hmac
 import html
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
@@ -34,12 +36,16 @@ from trunkline.protocol.messages import error_message
 from trunkline.transports.asgi import ASGIApp, Headers, Receive, Scope, Send, error_headers, read_body, respond
 from trunkline.transports.guard import Guard
 
+_log = logging.getLogger("trunkline.gateway")
+
 PLACE = "/connect"
 BACK = f"{PLACE}/callback"
 DOCUMENT = f"{PLACE}/client.json"
 
 _LINK, _FORM = "connect-link", "connect-form"
-_COOKIE = "trunkline-connect"
+_COOKIE, _AT = "trunkline-connect", "trunkline-connect-at"
+_ANSWER, _OUTCOME = "connect-answer", "connect-outcome"
+_NOT_MINE = 400, "This is not the answer to anything that was begun in this browser. Start again."
 _SECONDS = 600.0
 """Seconds a link is good, and that a person has at the authorization server."""
 _PATIENCE = 30.0
@@ -64,6 +70,26 @@ class _Ticket(msgspec.Struct, frozen=True):
     owner: str
     subject: str
     ends: float
+
+
+class _Relayed(msgspec.Struct, frozen=True):
+    """What comes back at one replica of a person that left from another one; a code in it is sealed."""
+
+    state: str
+    sealed: str
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    state: str
+    status: int
+    text: str
+
+
+class _Cookies(NamedTuple):
+    """Which browser it is, and the replica it left from."""
+
+    browser: str
+    home: str
 
 
 class _Attempt:
@@ -112,6 +138,13 @@ class ConnectPaths:
         self._guard = guard
         self._beside = beside
         self._attempts: dict[str, _Attempt] = {}
+        self._waiting: dict[str, asyncio.Future[_Outcome]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._replicas = gateway.shared.replicas
+        self._leaves = (
+            self._replicas.receive(_ANSWER, self._answered),
+            self._replicas.receive(_OUTCOME, self._heard),
+        )
         gateway.accounts.invite = self._invite
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,12 +161,12 @@ class ConnectPaths:
         try:
             headers = read(scope["headers"])
             self._guard.check_host(headers)
-            cookie = _cookie(headers.get(b"cookie", b""))
+            cookies = _cookies(headers.get(b"cookie", b""))
             query = scope.get("query_string", b"").decode("latin-1")
             form = query
             if scope["method"] == "POST":
                 form = (await read_body(receive, headers.get(b"content-length"), _LONGEST) or b"").decode("latin-1")
-            await served(send, cookie, form)
+            await served(send, cookies, form)
         except ProtocolError as error:
             await respond(send, error.status, error_message(None, error), error_headers(error))
 
@@ -149,7 +182,10 @@ class ConnectPaths:
 
     async def aclose(self) -> None:
         """Nobody waits any more."""
+        for leave in self._leaves:
+            leave()
         tasks = [attempt.task for attempt in self._attempts.values() if attempt.task is not None]
+        tasks += self._tasks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -161,7 +197,7 @@ class ConnectPaths:
         sealed = self._gateway.keys.seal(_LINK, b"", msgspec.json.encode(ticket))
         return f"{self.base}{PLACE}?{urlencode({'ticket': sealed})}"
 
-    async def _ask(self, send: Send, cookie: str, query: str) -> None:
+    async def _ask(self, send: Send, cookies: _Cookies, query: str) -> None:
         """Say what would happen; a link alone, which anybody can be made to open, starts nothing."""
         sealed = _one(query, "ticket")
         found = self._opened(sealed)
@@ -169,7 +205,7 @@ class ConnectPaths:
             await _say(send, 400, "This link is not good, or not any more. Call the tool again for another one.")
             return
         ticket, entry = found
-        browser = cookie or secrets.token_urlsafe(24)
+        browser = cookies.browser or secrets.token_urlsafe(24)
         proof = self._gateway.keys.seal(_FORM, browser.encode(), sealed.encode())
         name, host = html.escape(entry.title or entry.name), html.escape(urlsplit(entry.url).netloc)
         fields = "".join(
@@ -182,51 +218,91 @@ class ConnectPaths:
             "sent you this link could otherwise act in your name.</p>"
             f'<form method="post">{fields}<button>Go on</button></form>'
         )
-        parts = urlsplit(self.base)
-        secure = "; Secure" if parts.scheme == "https" else ""
-        kept = f"{_COOKIE}={browser}; Path={parts.path}{PLACE}; HttpOnly; SameSite=Lax; Max-Age=3600{secure}"
-        await respond(send, 200, _PAGE.format(text).encode(), [*_HEADERS, (b"set-cookie", kept.encode())])
+        await respond(send, 200, _PAGE.format(text).encode(), [*_HEADERS, self._kept(_COOKIE, browser)])
 
-    async def _leave(self, send: Send, cookie: str, form: str) -> None:
+    async def _leave(self, send: Send, cookies: _Cookies, form: str) -> None:
         """The person agreed: begin, and send them to the authorization server."""
         sealed = _one(form, "ticket")
         found = self._opened(sealed)
-        if found is None or not self._agreed(cookie, sealed, _one(form, "proof")):
+        if found is None or not self._agreed(cookies.browser, sealed, _one(form, "proof")):
             await _say(send, 400, "This page was not opened in this browser, or is too old. Open the link again.")
             return
         if len(self._attempts) >= _MOST:
             await _say(send, 503, "Too many people are connecting accounts right now. Try again shortly.")
             return
         ticket, entry = found
-        attempt = _Attempt(cookie, self.base + BACK)
+        attempt = _Attempt(cookies.browser, self.base + BACK)
         attempt.task = asyncio.get_running_loop().create_task(self._connect(entry, ticket, attempt))
         attempt.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         waits: list[asyncio.Future[Any]] = [attempt.page, attempt.task]
         await asyncio.wait(waits, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         if not attempt.page.done():
-            await self._told(send, attempt)
+            await _say(send, *_told(attempt))
             return
         page = attempt.page.result()
         state = _one(urlsplit(page).query, "state")
         self._attempts[state] = attempt
         attempt.task.add_done_callback(lambda task: self._attempts.pop(state, None) and None)
-        await respond(send, 303, b"", [*_HEADERS, (b"location", page.encode("ascii"))])
+        fields = [*_HEADERS, (b"location", page.encode("ascii")), self._kept(_AT, self._replicas.name)]
+        await respond(send, 303, b"", fields)
 
-    async def _return(self, send: Send, cookie: str, query: str) -> None:
-        """The person comes back."""
-        attempt = self._attempts.get(_one(query, "state"))
+    async def _return(self, send: Send, cookies: _Cookies, query: str) -> None:
+        """The person comes back, perhaps at another replica than the one they left from."""
+        state = _one(query, "state")
+        if cookies.home in ("", self._replicas.name) or state in self._attempts:
+            await _say(send, *await self._finish(state, cookies.browser, query))
+            return
+        self._waiting[state] = asyncio.get_running_loop().create_future()
+        payload = msgspec.json.encode([cookies.browser, query])
+        relayed = _Relayed(state, self._gateway.keys.seal(_ANSWER, state.encode(), payload))
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                if not await self._replicas.send(cookies.home, _ANSWER, msgspec.json.encode(relayed)):
+                    await _say(send, *_NOT_MINE)
+                    return
+                outcome = await self._waiting[state]
+        except TimeoutError:
+            outcome = _Outcome(state, 504, "That takes too long. Start again.")
+        finally:
+            self._waiting.pop(state, None)
+        await _say(send, outcome.status, outcome.text)
+
+    def _answered(self, sender: str, message: bytes) -> None:
+        """A person came back at another replica."""
+        task = asyncio.get_running_loop().create_task(self._relay(sender, msgspec.json.decode(message, type=_Relayed)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _relay(self, sender: str, relayed: _Relayed) -> None:
+        status, text = _NOT_MINE
+        with contextlib.suppress(SealError):
+            payload = self._gateway.keys.open(_ANSWER, relayed.state.encode(), relayed.sealed)
+            browser, query = msgspec.json.decode(payload, type=tuple[str, str])
+            status, text = await self._finish(relayed.state, browser, query)
+        outcome = _Outcome(relayed.state, status, text)
+        await self._replicas.send(sender, _OUTCOME, msgspec.json.encode(outcome))
+
+    def _heard(self, sender: str, message: bytes) -> None:
+        """What became of a person that left from another replica."""
+        outcome = msgspec.json.decode(message, type=_Outcome)
+        waiting = self._waiting.get(outcome.state)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(outcome)
+
+    async def _finish(self, state: str, browser: str, query: str) -> tuple[int, str]:
+        """Take what a person came back with; what they are told."""
+        attempt = self._attempts.get(state)
         address = f"{self.base}{BACK}?{query}"
         # Somebody else's code must not end up with this person, nor this person's with somebody else.
-        mine = attempt is not None and hmac.compare_digest(attempt.browser.encode(), cookie.encode())
+        mine = attempt is not None and hmac.compare_digest(attempt.browser.encode(), browser.encode())
         if attempt is None or not mine or not attempt.is_answer(address) or attempt.answer.done():
-            await _say(send, 400, "This is not the answer to anything that was begun in this browser. Start again.")
-            return
+            return _NOT_MINE
         attempt.answer.set_result(address)
         assert attempt.task is not None
         await asyncio.wait([attempt.task], timeout=_PATIENCE)
-        await self._told(send, attempt)
+        return _told(attempt)
 
-    async def _document(self, send: Send, cookie: str, query: str) -> None:
+    async def _document(self, send: Send, cookies: _Cookies, query: str) -> None:
         """What the gateway says of itself as a client (client ID metadata document)."""
         document = ClientMetadata(
             client_id=self.base + DOCUMENT,
@@ -240,20 +316,6 @@ class ConnectPaths:
         body = msgspec.json.encode(document)
         await respond(send, 200, body, [(b"content-type", b"application/json"), (b"cache-control", b"max-age=300")])
 
-    async def _told(self, send: Send, attempt: _Attempt) -> None:
-        """What became of it."""
-        task = attempt.task
-        assert task is not None
-        if not task.done():
-            await _say(send, 504, "That takes too long. Start again.")
-        elif task.cancelled() or isinstance(task.exception(), TrunklineError):
-            why = "" if task.cancelled() else str(task.exception())
-            await _say(send, 502, f"Your account was not connected. {why}")
-        elif task.exception() is not None:
-            await _say(send, 500, "Your account was not connected; the log of the gateway has the details.")
-        else:
-            await _say(send, 200, "Your account is connected. Close this window and go back to where you came from.")
-
     async def _connect(self, entry: Entry, ticket: _Ticket, attempt: _Attempt) -> None:
         assert entry.auth is not None
         document = self.base + DOCUMENT if self.base.startswith("https://") else None
@@ -266,6 +328,13 @@ class ConnectPaths:
         )
         async with Client(entry.url, headers=entry.headers, auth=credentials) as client:
             await client.tools()
+
+    def _kept(self, name: str, value: str) -> tuple[bytes, bytes]:
+        """A cookie for these pages alone."""
+        parts = urlsplit(self.base)
+        secure = "; Secure" if parts.scheme == "https" else ""
+        cookie = f"{name}={value}; Path={parts.path}{PLACE}; HttpOnly; SameSite=Lax; Max-Age=3600{secure}"
+        return b"set-cookie", cookie.encode()
 
     def _opened(self, sealed: str) -> tuple[_Ticket, Entry] | None:
         try:
@@ -283,6 +352,21 @@ class ConnectPaths:
             return False
 
 
+def _told(attempt: _Attempt) -> tuple[int, str]:
+    """What became of it."""
+    task = attempt.task
+    assert task is not None
+    if not task.done():
+        return 504, "That takes too long. Start again."
+    if task.cancelled() or isinstance(task.exception(), TrunklineError):
+        why = "" if task.cancelled() else str(task.exception())
+        return 502, f"Your account was not connected. {why}"
+    if task.exception() is not None:
+        _log.error("an account could not be connected", exc_info=task.exception())
+        return 500, "Your account was not connected; the log of the gateway has the details."
+    return 200, "Your account is connected. Close this window and go back to where you came from."
+
+
 async def _say(send: Send, status: int, text: str) -> None:
     await respond(send, status, _PAGE.format(f"<p>{html.escape(text)}</p>").encode(), _HEADERS)
 
@@ -293,9 +377,9 @@ def _one(query: str, name: str) -> str:
     return values[0] if len(values) == 1 else ""
 
 
-def _cookie(header: bytes) -> str:
+def _cookies(header: bytes) -> _Cookies:
     try:
-        morsel = SimpleCookie(header.decode("latin-1")).get(_COOKIE)
+        jar = SimpleCookie(header.decode("latin-1"))
     except CookieError:
-        return ""
-    return "" if morsel is None else morsel.value
+        return _Cookies("", "")
+    return _Cookies(*("" if (morsel := jar.get(name)) is None else morsel.value for name in (_COOKIE, _AT)))

@@ -61,7 +61,7 @@ class Gateway:
         federation: the provider under it.
         limiter: what keeps calls within limits, if anything does.
         plan: what it was made of, last.
-        sharing: what it shares with other replicas.
+        sharing, shared: what it shares with other replicas, and the doors to it.
         keys: what clients carry is sealed with.
         accounts: its credentials at upstreams.
         name: for people.
@@ -112,21 +112,21 @@ class Gateway:
         self.sharing = at_home(merged, Path(plan.settings.path)) if home else merged
         self._authenticator = authenticator
         self._call_timeout = call_timeout
-        self._shared = shared_by(self.sharing)
+        self.shared = shared_by(self.sharing)
         self._prefix = prefix
         followed = key_ring(self.sharing)
         self.keys: KeyRing = followed or Keys()
-        self.accounts = accounts or accounts_of(plan, merged, self._shared, self.keys)
+        self.accounts = accounts or accounts_of(plan, merged, self.shared, self.keys)
         self.federation = Federation(
             plan.entries,
             info=own_info(),
             pins=plan.pins,
             prefix=self._prefixed(plan),
-            shared=self._shared,
+            shared=self.shared,
             accounts=self.accounts,
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
-        self.durable = Durable(self.federation, self._shared, plan.tasks, task_pace) if plan.tasks else None
+        self.durable = Durable(self.federation, self.shared, plan.tasks, task_pace) if plan.tasks else None
         interceptors = (self.limiter,) if self.limiter else ()
         self.application = self.beside(
             self.federation,
@@ -171,7 +171,7 @@ class Gateway:
         carrying = Carrying(provider, self.keys, name)
         engine.extend(*((carrying.extension(),) if tasks is None else tasks(carrying)))
         # Every replica notices by itself what changes at its upstreams.
-        return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)
+        return Application(engine, name=name, shared=self.shared, bus=LocalBus(), settled=settled)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -19,6 +19,7 @@ from trunkline.auth.keeping import MemoryStore
 from trunkline.auth.metadata import covers
 from trunkline.auth.oauth import OAuth
 from trunkline.auth.signin import SignIn
+from trunkline.auth.tokens import shown
 from trunkline.auth.workload import WorkloadIdentity, WorkloadTokens
 from trunkline.auth.workload_tokens import Azure, GitHubActions, GoogleCloud, TokenFile
 from trunkline.engine.principal import Principal
@@ -82,7 +83,7 @@ class Accounts:
         """What an upstream is shown for one caller: an account of theirs, never a token that they sent."""
         auth = entry.auth
         assert auth is not None
-        return _SignedIn(lambda: oauth(auth, self.store_of(owner), interactive=False), self._advice(entry.name))
+        return _SignedIn(lambda: oauth(auth, self.store_of(owner), interactive=False), None)
 
     def store_of(self, owner: str) -> TokenStore:
         """Where the sign-ins of one caller are kept."""
@@ -176,10 +177,10 @@ class _SignedIn:
 
     Parameters:
         make: makes credentials that look into the store when they are first used.
-        remedy: the command that signs in.
+        remedy: the command that signs in; None where a page does.
     """
 
-    def __init__(self, make: Callable[[], OAuth], remedy: str) -> None:
+    def __init__(self, make: Callable[[], OAuth], remedy: str | None) -> None:
         self._make = make
         self._remedy = remedy
         self._inner = make()
@@ -208,10 +209,10 @@ class _SignedIn:
         except SignInNeeded:
             scope = find(challenges(headers), "scope") if status == 403 else None
             if scope:
-                wanted = " ".join(f"--scope {one}" for one in scope.split())
-                raise SignInError(
-                    f"it wants scopes that the sign-in does not have; run: {self._remedy} {wanted[:200]}"
-                ) from None
+                wanted = " ".join(f"--scope {one}" for one in shown(scope).split())
+                run = f"; run: {self._remedy} {wanted}" if self._remedy else f": {shown(scope)}"
+                raise SignInError(f"it wants scopes that the sign-in does not have{run}") from None
             if inner is self._inner:
                 self._inner, self._used = self._make(), False
-            raise SignInNeeded(f"nobody is signed in to it, or not any more; run: {self._remedy}") from None
+            run = f"; run: {self._remedy}" if self._remedy else ""
+            raise SignInNeeded(f"nobody is signed in to it, or not any more{run}") from None
