@@ -242,3 +242,13 @@ async def test_who_comes_back_at_another_replica_is_connected_at_all_of_them(tmp
             assert await one.call("alice") == "hello done"
             assert await other.call("alice") == "hello done"
             await other.link("bob")
+
+
+async def test_one_caller_takes_no_room_from_others(tmp_path, monkeypatch) -> None:
+    async with served(tmp_path, monkeypatch) as made:
+        link = await made.link("alice")
+        async with browser() as http:
+            answers = [await back(http, (await agree(http, link)).headers["Location"]) for _ in range(5)]
+            assert (await http.get(answers[0])).status == 400
+            assert (await http.get(answers[4])).status == 200
+        assert await made.call("alice") == "hello done"

@@ -49,7 +49,7 @@ _NOT_MINE = 400, "This is not the answer to anything that was begun in this brow
 _SECONDS = 600.0
 """Seconds a link is good, and that a person has at the authorization server."""
 _PATIENCE = 30.0
-_MOST = 256
+_MOST, _MOST_EACH = 256, 4
 _LONGEST = 16_384
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Connect an account</title>
@@ -95,7 +95,8 @@ class _Cookies(NamedTuple):
 class _Attempt:
     """A person on their way to an authorization server and back; a `UserAgent` and its `Visit`."""
 
-    def __init__(self, browser: str, redirect_uri: str) -> None:
+    def __init__(self, owner: str, browser: str, redirect_uri: str) -> None:
+        self.owner = owner
         self.browser = browser
         self.redirect_uri = redirect_uri
         loop = asyncio.get_running_loop()
@@ -184,8 +185,7 @@ class ConnectPaths:
         """Nobody waits any more."""
         for leave in self._leaves:
             leave()
-        tasks = [attempt.task for attempt in self._attempts.values() if attempt.task is not None]
-        tasks += self._tasks
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -231,9 +231,12 @@ class ConnectPaths:
             await _say(send, 503, "Too many people are connecting accounts right now. Try again shortly.")
             return
         ticket, entry = found
-        attempt = _Attempt(cookies.browser, self.base + BACK)
+        self._make_way(ticket.owner)
+        attempt = _Attempt(ticket.owner, cookies.browser, self.base + BACK)
         attempt.task = asyncio.get_running_loop().create_task(self._connect(entry, ticket, attempt))
         attempt.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._tasks.add(attempt.task)
+        attempt.task.add_done_callback(self._tasks.discard)
         waits: list[asyncio.Future[Any]] = [attempt.page, attempt.task]
         await asyncio.wait(waits, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         if not attempt.page.done():
@@ -328,6 +331,12 @@ class ConnectPaths:
         )
         async with Client(entry.url, headers=entry.headers, auth=credentials) as client:
             await client.tools()
+
+    def _make_way(self, owner: str) -> None:
+        """Of one caller a few are on their way at most: the earliest gives up, so that nobody takes all the room."""
+        mine = [attempt for attempt in self._attempts.values() if attempt.owner == owner]
+        if len(mine) >= _MOST_EACH and mine[0].task is not None:
+            mine[0].task.cancel()
 
     def _kept(self, name: str, value: str) -> tuple[bytes, bytes]:
         """A cookie for these pages alone."""

@@ -28,6 +28,9 @@ _QUESTION = "dev.trunkline/connect"
 _PAGES_FIRST = -32042
 """URL elicitation required: 2025-11-25, client/elicitation, Error Handling."""
 
+_BELIEVED, _MOST = 30.0, 10_000
+"""Seconds for which a caller that had an account counts as having one, and callers of whom that is remembered."""
+
 _WAIT = 60.0
 _LOOK = 0.5
 """Seconds a call waits for a person who said that they open the page, and between two looks whether they are done."""
@@ -62,6 +65,8 @@ class Connecting:
         self._hear = hear
         self._mask = mask
         self._credentials = accounts.of(entry)
+        self._known: dict[str, float] = {}
+        """Callers that had an account a moment ago, until when that is believed."""
 
     async def own(self) -> Connection:
         """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
@@ -99,7 +104,7 @@ class Connecting:
         answers = context.replay.answers if context.replay is not None else {}
         # The upstream did not ask this, and is not told.
         answer = answers.pop(_QUESTION, None)
-        if await self._accounts.has(self._entry, context.principal.owner):
+        if await self._has(context.principal.owner):
             return
         if isinstance(answer, dict):
             if answer.get("action") == "accept" and await self._connected(context):
@@ -123,12 +128,27 @@ class Connecting:
 
     def outcome(self, context: Context, error: TransportError) -> BaseException | None:
         """What a caller is told whose account is not good any more; None for every other failure."""
-        return self.invitation(context) if self.each and isinstance(error, SignInNeeded) else None
+        if not (self.each and isinstance(error, SignInNeeded)):
+            return None
+        self._known.pop(context.principal.owner, None)
+        return self.invitation(context)
+
+    async def _has(self, owner: str) -> bool:
+        """Whether a caller has an account; the store is not asked for each call."""
+        now = time.monotonic()
+        if self._known.get(owner, 0.0) > now:
+            return True
+        if not await self._accounts.has(self._entry, owner):
+            return False
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[owner] = now + _BELIEVED
+        return True
 
     async def _connected(self, context: Context) -> bool:
         ends = time.monotonic() + _WAIT
         while time.monotonic() < ends:
-            if await self._accounts.has(self._entry, context.principal.owner):
+            if await self._has(context.principal.owner):
                 return True
             await asyncio.sleep(_LOOK)
         return False
