@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, durable, gateways, listeners, memory, report, start
+from bench import calls, durable, gateways, listeners, memory, proofs, report, signed, start
 from bench.report import Budget, Load
 from bench.subjects import ROOT
 
@@ -21,6 +21,8 @@ def main() -> int:
     measures: dict[str, tuple[str, Callable[[], Budget]]] = {
         "1": ("what one tools/call costs", lambda: calls.measure(*((1, 1) if quick else (5, 3)))),
         "2": ("what the same costs through a gateway", lambda: gateways.measure(*((1, 1) if quick else (5, 2)))),
+        "3": ("sign-in", lambda: signed.measure(*((1, 1) if quick else (5, 3)))),
+        "4": ("a proof on every request", lambda: proofs.measure(*((1, 200) if quick else (7, 1000)))),
         "5": ("open listeners", lambda: listeners.measure(1_000 if quick else 10_000)),
         "6": ("a durable task", lambda: durable.measure(*((1, 100, 1) if quick else (5, 200, 2)))),
         "7": ("memory", lambda: memory.measure(2_000 if quick else 100_000)),

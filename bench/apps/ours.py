@@ -2,7 +2,8 @@
 
 import os
 
-from trunkline import Context, Principal, Server
+from bench.signing import AUDIENCE, ISSUER, Known
+from trunkline import Context, Principal, ResourceServer, Scopes, Server
 from trunkline.engine.doors import CallNext, RequestFacts, Result
 from trunkline.errors import Unauthenticated
 from trunkline.transports.http import HTTPTransport
@@ -47,6 +48,13 @@ def _sync(server: Server) -> Server:
         return a + b
 
     return server
+
+
+def signed_in() -> HTTPTransport:
+    """A coroutine function, for callers with an access token and a scope."""
+    resource = ResourceServer(ISSUER, AUDIENCE, scopes=Scopes(always=("mcp",), tools={"delete_*": ("write",)}))
+    resource._keys = Known()  # type: ignore[assignment]
+    return _async(Server("bench", auth=resource)).app
 
 
 def async_tool() -> HTTPTransport:

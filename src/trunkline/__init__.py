@@ -4,12 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trunkline.auth.assertions import Signer
+    from trunkline.auth.client_authentication import KeyClient, PublicClient, SecretClient
+    from trunkline.auth.client_credentials import ClientCredentials
+    from trunkline.auth.enterprise import EnterpriseManaged, IdentityProvider
+    from trunkline.auth.httpx_auth import httpx_auth
     from trunkline.auth.introspection import Introspection
     from trunkline.auth.oauth import OAuth
     from trunkline.auth.resource_server import DPoPRules, ResourceServer
     from trunkline.auth.scopes import Scopes
     from trunkline.auth.signin import SignIn
     from trunkline.auth.static import StaticTokens
+    from trunkline.auth.workload import WorkloadIdentity
+    from trunkline.auth.workload_tokens import AzureIdentity, GitHubActions, GoogleIdentity, TokenFile
     from trunkline.client.changes import Change
     from trunkline.client.client import Client
     from trunkline.client.eras import EraMemory
@@ -68,9 +75,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotations": "trunkline.server.content",
     "Audio": "trunkline.server.content",
+    "AzureIdentity": "trunkline.auth.workload_tokens",
     "CallResult": "trunkline.client.results",
     "Change": "trunkline.client.changes",
     "Client": "trunkline.client.client",
+    "ClientCredentials": "trunkline.auth.client_credentials",
     "Completed": "trunkline.server.completion",
     "ConfigError": "trunkline.errors",
     "Contents": "trunkline.server.content",
@@ -81,17 +90,22 @@ _HOMES = {
     "ElicitRequest": "trunkline.client.inputs",
     "Elicited": "trunkline.engine.context",
     "EmbeddedResource": "trunkline.server.content",
+    "EnterpriseManaged": "trunkline.auth.enterprise",
     "EraMemory": "trunkline.client.eras",
     "Extension": "trunkline.engine.doors",
     "Forbidden": "trunkline.errors",
+    "GitHubActions": "trunkline.auth.workload_tokens",
+    "GoogleIdentity": "trunkline.auth.workload_tokens",
     "Header": "trunkline.server.signature",
     "HttpFailure": "trunkline.errors",
+    "IdentityProvider": "trunkline.auth.enterprise",
     "Image": "trunkline.server.content",
     "InputRequest": "trunkline.engine.doors",
     "Introspection": "trunkline.auth.introspection",
     "InvalidAnswer": "trunkline.errors",
     "InvalidParams": "trunkline.errors",
     "IssuerUnavailable": "trunkline.errors",
+    "KeyClient": "trunkline.auth.client_authentication",
     "Keys": "trunkline.engine.sealed",
     "Limits": "trunkline.transports.http",
     "LogMessage": "trunkline.client.reports",
@@ -102,6 +116,7 @@ _HOMES = {
     "Pace": "trunkline.extensions.tasks.worker",
     "Principal": "trunkline.engine.principal",
     "ProtocolError": "trunkline.errors",
+    "PublicClient": "trunkline.auth.client_authentication",
     "ROOTS": "trunkline.engine.context",
     "RemoteError": "trunkline.errors",
     "RequestTimeout": "trunkline.errors",
@@ -111,11 +126,13 @@ _HOMES = {
     "Retry": "trunkline.extensions.tasks.policy",
     "SampleRequest": "trunkline.client.inputs",
     "Scopes": "trunkline.auth.scopes",
+    "SecretClient": "trunkline.auth.client_authentication",
     "Server": "trunkline.server.server",
     "SignIn": "trunkline.auth.signin",
     "SignInError": "trunkline.errors",
     "SignInNeeded": "trunkline.errors",
     "SignInRefused": "trunkline.errors",
+    "Signer": "trunkline.auth.assertions",
     "StaticTokens": "trunkline.auth.static",
     "TaskCancelled": "trunkline.errors",
     "TaskExpired": "trunkline.errors",
@@ -123,14 +140,17 @@ _HOMES = {
     "TaskPolicy": "trunkline.extensions.tasks.policy",
     "TaskState": "trunkline.extensions.tasks.polling",
     "Text": "trunkline.server.content",
+    "TokenFile": "trunkline.auth.workload_tokens",
     "ToolError": "trunkline.errors",
     "ToolResult": "trunkline.server.content",
     "TransportError": "trunkline.errors",
     "TrunklineError": "trunkline.errors",
     "Unauthenticated": "trunkline.errors",
     "UpstreamUnavailable": "trunkline.errors",
+    "WorkloadIdentity": "trunkline.auth.workload",
     "accept_defaults": "trunkline.client.inputs",
     "elicitation": "trunkline.engine.context",
+    "httpx_auth": "trunkline.auth.httpx_auth",
     "sampling": "trunkline.engine.context",
 }
 
@@ -138,9 +158,11 @@ __all__ = [
     "ROOTS",
     "Annotations",
     "Audio",
+    "AzureIdentity",
     "CallResult",
     "Change",
     "Client",
+    "ClientCredentials",
     "Completed",
     "ConfigError",
     "Contents",
@@ -151,17 +173,22 @@ __all__ = [
     "ElicitRequest",
     "Elicited",
     "EmbeddedResource",
+    "EnterpriseManaged",
     "EraMemory",
     "Extension",
     "Forbidden",
+    "GitHubActions",
+    "GoogleIdentity",
     "Header",
     "HttpFailure",
+    "IdentityProvider",
     "Image",
     "InputRequest",
     "Introspection",
     "InvalidAnswer",
     "InvalidParams",
     "IssuerUnavailable",
+    "KeyClient",
     "Keys",
     "Limits",
     "LogMessage",
@@ -172,6 +199,7 @@ __all__ = [
     "Pace",
     "Principal",
     "ProtocolError",
+    "PublicClient",
     "RemoteError",
     "RequestTimeout",
     "ResourceLink",
@@ -180,11 +208,13 @@ __all__ = [
     "Retry",
     "SampleRequest",
     "Scopes",
+    "SecretClient",
     "Server",
     "SignIn",
     "SignInError",
     "SignInNeeded",
     "SignInRefused",
+    "Signer",
     "StaticTokens",
     "TaskCancelled",
     "TaskExpired",
@@ -192,14 +222,17 @@ __all__ = [
     "TaskPolicy",
     "TaskState",
     "Text",
+    "TokenFile",
     "ToolError",
     "ToolResult",
     "TransportError",
     "TrunklineError",
     "Unauthenticated",
     "UpstreamUnavailable",
+    "WorkloadIdentity",
     "accept_defaults",
     "elicitation",
+    "httpx_auth",
     "sampling",
 ]
 

@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,7 +159,12 @@ async def authority() -> AsyncIterator[Authority]:
 
 @contextlib.asynccontextmanager
 async def guarded(
-    issuer: Authority, *, server: dict[str, Any] | None = None, audience: str | None = None, **options: Any
+    issuer: Authority,
+    *,
+    server: dict[str, Any] | None = None,
+    audience: str | None = None,
+    unstarted: Callable[[Server], None] = lambda server: None,
+    **options: Any,
 ) -> AsyncIterator[Guarded]:
     """A server over a few things that anyone with the right token may use."""
     listener = bind(Binding(port=0))
@@ -169,6 +174,7 @@ async def guarded(
     resource = ResourceServer(issuer.issuer, issuer.audience, **options)
     made = Server("guarded", auth=resource, **(server or {}))
     _furnish(made)
+    unstarted(made)
     async with serving(made.app, listener), aiohttp.ClientSession() as http:
         yield Guarded(issuer, url, http, resource, made)
 

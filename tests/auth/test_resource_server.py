@@ -113,14 +113,21 @@ async def test_an_issuer_that_looks_alike_is_another(change) -> None:
         assert (await made.call("who", issuer.mint(iss=change(issuer.issuer)))).status == 401
 
 
-async def test_a_host_header_makes_no_audience() -> None:
-    async with door(server={"allowed_hosts": ["*"]}, audience="https://mcp.example.com/mcp") as (issuer, made):
+@pytest.mark.parametrize("audience", ["https://mcp.example.com/mcp", "api://files"])
+async def test_a_host_header_makes_no_audience(audience: str) -> None:
+    async with door(server={"allowed_hosts": ["*"]}, audience=audience) as (issuer, made):
         token = issuer.mint(aud="http://victim.example.com/mcp")
         assert (await made.call("who", token, Host="victim.example.com")).status == 401
         assert (await made.call("who", issuer.mint(), Host="victim.example.com")).status == 200
 
 
-async def test_metadata_of_another_issuer_are_not_used() -> None:
+async def test_a_host_that_is_none_is_a_bad_request() -> None:
+    async with door(server={"allowed_hosts": ["*"]}, audience="api://files") as (issuer, made):
+        for token in (None, issuer.mint()):
+            assert (await made.call("who", token, Host="\u00e9\u00e9.example.com")).status == 400
+
+
+async def test_metadata_of_another_issuer_are_not_used(caplog: pytest.LogCaptureFixture) -> None:
     async with authority() as issuer:
         issuer.site.says(
             "/.well-known/oauth-authorization-server",
@@ -130,7 +137,9 @@ async def test_metadata_of_another_issuer_are_not_used() -> None:
             response = await made.call("who", issuer.mint())
             assert response.status == 503
             assert int(response.headers["Retry-After"]) > 0
-            assert "letter for letter" in await response.text()
+            # Which addresses there are inside, strangers need not learn.
+            assert "letter for letter" in caplog.text
+            assert issuer.issuer not in await response.text()
 
 
 async def test_a_token_signed_with_nothing_is_refused() -> None:

@@ -155,6 +155,7 @@ def test_names_of_callers_fill_no_memory() -> None:
     for number in range(10_000):
         rules.needed("tools/call", Params(name=f"write_{number}"))
     assert rules.of.cache_info().currsize <= 4096
+    assert rules.together.cache_info().currsize <= 4096
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'a"b', "a\\b", "ä"])

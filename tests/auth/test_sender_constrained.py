@@ -88,6 +88,12 @@ async def test_another_key_is_no_help() -> None:
         assert (await made.enter(thief, issuer.bound(key))).status == 401
 
 
+async def test_a_token_bound_to_more_than_a_key_is_not_half_checked() -> None:
+    async with door() as (issuer, made, key):
+        token = issuer.mint(cnf={"jkt": key.thumbprint, "x5t#S256": "abc"})
+        assert (await made.enter(key, token)).status == 401
+
+
 async def test_a_proof_names_the_key_it_is_signed_with() -> None:
     async with door() as (issuer, made, key):
         token, thief = issuer.bound(key), ECKey.generate_key("P-256")

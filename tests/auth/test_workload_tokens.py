@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from tests.auth.web import Answer, Site, endless, serving
-from trunkline.auth.workload_tokens import Azure, GitHubActions, GoogleCloud, TokenFile, TokenVariable
+from trunkline.auth.workload_tokens import AzureIdentity, GitHubActions, GoogleIdentity, TokenFile, TokenVariable
 from trunkline.errors import InvalidAnswer, SignInError, TransportError
 
 AUDIENCE = "https://id.example.com/a?b=c&d"
@@ -56,7 +56,7 @@ async def test_google_makes_a_token_for_the_audience() -> None:
         body = web.Response(text="the-token\n", headers={"Metadata-Flavor": "Google"})
         query = {"audience": AUDIENCE, "format": "full"}
         site.answers[GOOGLE] = insisting("Metadata-Flavor", "Google", query, body)
-        assert await GoogleCloud(host=host(site)).token(AUDIENCE) == "the-token"
+        assert await GoogleIdentity(host=host(site)).token(AUDIENCE) == "the-token"
 
 
 async def test_google_is_found_as_its_own_libraries_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ async def test_google_is_found_as_its_own_libraries_find_it(monkeypatch: pytest.
         query = {"audience": AUDIENCE, "format": "full"}
         path = GOOGLE.replace("default", "jobs@prod")
         site.answers[path] = insisting("Metadata-Flavor", "Google", query, body)
-        assert await GoogleCloud("jobs@prod").token(AUDIENCE) == "the-token"
+        assert await GoogleIdentity("jobs@prod").token(AUDIENCE) == "the-token"
 
 
 async def test_whoever_answers_in_googles_place_is_not_believed() -> None:
@@ -74,16 +74,16 @@ async def test_whoever_answers_in_googles_place_is_not_believed() -> None:
         query = {"audience": AUDIENCE, "format": "full"}
         site.answers[GOOGLE] = insisting("Metadata-Flavor", "Google", query, web.Response(text="<html>"))
         with pytest.raises(SignInError, match="not a metadata server of Google"):
-            await GoogleCloud(host=host(site)).token(AUDIENCE)
+            await GoogleIdentity(host=host(site)).token(AUDIENCE)
 
 
 async def test_azure_makes_a_token_on_a_machine() -> None:
     async with serving() as site:
         query = {"resource": "api://mcp", "api-version": "2018-02-01"}
         site.answers[AZURE] = insisting("Metadata", "true", query, {"access_token": "the-token", "expires_in": "3"})
-        assert await Azure(host=host(site), environment={}).token("api://mcp") == "the-token"
+        assert await AzureIdentity(host=host(site), environment={}).token("api://mcp") == "the-token"
         site.answers[AZURE] = insisting("Metadata", "true", {**query, "client_id": "c"}, {"access_token": "another"})
-        assert await Azure("c", host=host(site), environment={}).token("api://mcp") == "another"
+        assert await AzureIdentity("c", host=host(site), environment={}).token("api://mcp") == "another"
 
 
 async def test_azure_makes_a_token_in_app_service() -> None:
@@ -91,7 +91,7 @@ async def test_azure_makes_a_token_in_app_service() -> None:
         query = {"resource": "api://mcp", "api-version": "2019-08-01"}
         site.answers["/msi/token"] = insisting("X-IDENTITY-HEADER", "s3cret", query, {"access_token": "the-token"})
         environment = {"IDENTITY_ENDPOINT": f"{site.url}/msi/token", "IDENTITY_HEADER": "s3cret"}
-        source = Azure(environment=environment)
+        source = AzureIdentity(environment=environment)
         assert await source.token("api://mcp") == "the-token" and "s3cret" not in repr(source)
 
 
@@ -103,23 +103,23 @@ async def test_an_endpoint_that_is_busy_is_asked_again() -> None:
 
     async with serving() as site:
         site.answers[AZURE] = answer
-        assert await Azure(host=host(site), environment={}).token("api://mcp") == "the-token"
+        assert await AzureIdentity(host=host(site), environment={}).token("api://mcp") == "the-token"
         statuses = iter((500, 500, 500))
         with pytest.raises(SignInError, match="status 500"):
-            await Azure(host=host(site), environment={}).token("api://mcp")
+            await AzureIdentity(host=host(site), environment={}).token("api://mcp")
 
 
 async def test_an_endpoint_that_is_none_is_told() -> None:
     async with serving() as site:
         site.answers[AZURE] = endless
         with pytest.raises(InvalidAnswer, match="more than"):
-            await Azure(host=host(site), environment={}).token("api://mcp")
+            await AzureIdentity(host=host(site), environment={}).token("api://mcp")
         site.says(AZURE, ["s3cret"])
         with pytest.raises(InvalidAnswer, match="not a JSON object") as raised:
-            await Azure(host=host(site), environment={}).token("api://mcp")
+            await AzureIdentity(host=host(site), environment={}).token("api://mcp")
         assert "s3cret" not in str(raised.value)
     with pytest.raises(TransportError, match="Cannot connect"):
-        await Azure(host=host(site), environment={}).token("api://mcp")
+        await AzureIdentity(host=host(site), environment={}).token("api://mcp")
 
 
 async def test_a_redirect_to_elsewhere_is_not_followed_with_the_secret() -> None:

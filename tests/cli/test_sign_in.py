@@ -142,15 +142,24 @@ async def test_a_keyring_that_refuses_is_told_before_anybody_signs_in(tmp_path: 
 
 async def test_login_signs_in_anew_as_the_same_client(tmp_path: Path) -> None:
     async with scene(tmp_path) as (server, machine):
+        for _ in range(2):
+            login = await machine.run("login", server.url, agrees=True)
+            assert login.code == 0, login.err
+        assert len(server.provider.calls("/authorize")) == 2
+        assert len(server.provider.clients) == 1
+        assert len(machine.kept()) == 1
+
+
+async def test_a_sign_in_that_is_over_is_told_and_renewed_by_login(tmp_path: Path) -> None:
+    async with scene(tmp_path) as (server, machine):
         assert (await machine.run("login", server.url, agrees=True)).code == 0
         server.provider.revoke()
         server.provider.refreshes.clear()
-        assert (await machine.run("tools", server.url, "--json")).code == 1
-        again = await machine.run("login", server.url, agrees=True)
-        assert again.code == 0, again.err
+        tools = await machine.run("tools", server.url, "--json")
+        assert tools.code == 1 and f"trunkline login {server.url}" in tools.err
+        assert "sign in again" in (await machine.run("auth", "list")).out
+        assert (await machine.run("login", server.url, agrees=True)).code == 0
         assert (await machine.run("tools", server.url, "--json")).code == 0
-        assert len(server.provider.calls("/authorize")) == 2
-        assert len(machine.kept()) == 1
 
 
 async def test_a_client_that_is_registered_is_used_and_its_secret_is_not_told(tmp_path: Path) -> None:

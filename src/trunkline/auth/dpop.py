@@ -5,7 +5,6 @@ What may live here: the checks of section 4.3, and stateless nonces. What may no
 """
 
 import re
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 from msgspec import Struct
 
-from trunkline.auth.proofs import PROOF_TYPE, token_hash
+from trunkline.auth.proofs import PROOF_TYPE
 from trunkline.auth.signed import KINDS, signature_holds, unpadded
 from trunkline.engine.doors import KeyRing
 from trunkline.errors import SealError, TrunklineError
@@ -129,18 +128,17 @@ class Verifier:
         self._required = required
         self._signers: OrderedDict[str, _Signer] = OrderedDict()
 
-    def check(self, proof: str, method: str, url: str, token: str, now: float | None = None) -> Proof:
+    def check(self, proof: str, method: str, url: str, token: str, now: float) -> Proof:
         """What a proof shows, once all of section 4.3 holds.
 
         Parameters:
             proof: the value of the `DPoP` header.
             method: of the request. url: as its client wrote it.
-            token: the access token it came with.
+            token: the hash of the access token it came with (`token_hash`).
             now: seconds since 1970.
 
         Raises `ProofRefused`, and `NonceWanted` where all it lacks is a nonce.
         """
-        now = time.time() if now is None else now
         if len(proof) > _LONGEST or proof.count(".") != 2:
             raise ProofRefused("The DPoP header does not hold one proof, a signed JWT")
         signer = self._signer(proof[: proof.index(".")])
@@ -156,7 +154,7 @@ class Verifier:
             raise ProofRefused(
                 f"The proof is not from the last {self._window:g} seconds: the clock of this server says {int(now)}"
             )
-        if claims.ath != token_hash(token):
+        if claims.ath != token:
             raise ProofRefused("The proof is for another access token")
         made = None if claims.nonce is None else self._nonces.made(claims.nonce, now)
         if made is None and self._required:

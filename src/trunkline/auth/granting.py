@@ -79,8 +79,9 @@ class Granted:
         needed = self._rules.needed(method, params)
         if needed is None:
             raise Forbidden("Nobody may do this here, with whatever scopes")
-        missing = needed - self._rules.held(principal.scopes)
-        if missing:
+        held = self._rules.held(principal.scopes)
+        if not needed <= held:
+            missing = needed - held
             said = f"Scopes are missing: {' '.join(sorted(missing))}"
             raise Forbidden(said, self._challenger.lacking(self._scheme, needed, said))
         if self._bound and method == "tools/call" and any(matches(one, str(params.name)) for one in self._bound):

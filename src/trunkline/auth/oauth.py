@@ -316,7 +316,10 @@ class OAuth:
     ) -> None:
         """Have the grant get a token of the wanted scopes; of the needed ones alone where others are refused."""
         if self._grant.interactive and not self._interactive:
-            raise SignInNeeded(f"Somebody has to sign in to use {shown(self._server)}, and nobody is asked here")
+            server = shown(self._server)
+            raise SignInNeeded(
+                f"Somebody has to sign in to {server}, and nobody is asked here: `trunkline login {server}`"
+            )
         if self._grant.interactive:
             self._asking.check()
         if self._grant.interactive and "offline_access" in (metadata.scopes_supported or ()):

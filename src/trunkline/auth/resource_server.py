@@ -6,6 +6,7 @@ What may live here: which check comes after which, and what of it is remembered.
 """
 
 import hashlib
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -21,14 +22,17 @@ from trunkline.auth.granting import Challenger, Granted, Scheme
 from trunkline.auth.introspection import Introspection, Introspector
 from trunkline.auth.issuers import Issuer
 from trunkline.auth.keysets import FRESH, KeySet
+from trunkline.auth.proofs import token_hash
 from trunkline.auth.replay import LocalWindow, Seen, SharedWindow
 from trunkline.auth.scopes import Rulebook, Scopes
 from trunkline.auth.signed import is_signed, verified
 from trunkline.engine.doors import KeyRing, Notes, RequestFacts
 from trunkline.engine.memory import MemoryNotes
-from trunkline.engine.principal import Principal
+from trunkline.engine.principal import ANONYMOUS, Principal
 from trunkline.engine.sealed import Keys
-from trunkline.errors import ConfigError, Refused, Unauthenticated
+from trunkline.errors import ConfigError, IssuerUnavailable, Refused, Unauthenticated
+
+logger = logging.getLogger("trunkline.auth")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -73,11 +77,13 @@ class DPoPRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """A token that was checked: who holds it, or why it is refused."""
+    """A token that was checked, as it was sent: who holds it, or why it is refused. The token itself is not kept."""
 
     until: float
+    scheme: Scheme
+    hash: str = ""
     thumbprint: str | None = None
-    principals: Mapping[str, Principal] = {}
+    principal: Principal = ANONYMOUS
     refused: str = ""
 
 
@@ -170,25 +176,22 @@ class ResourceServer:
     async def authenticate(self, facts: RequestFacts) -> Principal:
         """Who holds the token. Raises `Unauthenticated`, `Refused` (400), `IssuerUnavailable`."""
         header = facts.headers.get(b"authorization")
-        found = None if header is None else _CREDENTIALS.fullmatch(header)
-        if found is None:
-            self._turn_away(header, facts)
-        scheme: Scheme = "DPoP" if len(found[1]) == 4 else "Bearer"
-        token = found[2].decode("ascii")
-        place = (facts.url, hashlib.sha256(found[2]).digest())
+        if header is None:
+            self._turn_away(None, facts)
+        place = (facts.url, hashlib.sha256(header).digest())
         known = self._known.get(place) or self._wrong.get(place)
         if known is None or known.until <= time.time():
-            known = await self._learn(place, token, facts)
+            known = await self._learn(place, header, facts)
         if known.refused:
-            self._refuse(facts, scheme, "invalid_token", known.refused)
-        if scheme == "DPoP":
-            await self._prove(facts, token, known.thumbprint)
+            self._refuse(facts, known.scheme, "invalid_token", known.refused)
+        if known.scheme == "DPoP":
+            await self._prove(facts, known)
         elif known.thumbprint is not None:
             # RFC 9449, section 7.2: a bound token without a proof is what a thief would send.
             self._refuse(facts, "DPoP", "invalid_token", "The access token is bound to a key: send it with DPoP")
         elif self.dpop.mode == "required":
             self._refuse(facts, "DPoP", "invalid_token", "Only access tokens that are bound to a key are taken here")
-        return known.principals[scheme]
+        return known.principal
 
     async def close(self) -> None:
         """Leave no request to the issuer running."""
@@ -199,21 +202,29 @@ class ResourceServer:
     def __repr__(self) -> str:
         return f"ResourceServer({self._issuer.issuer!r}, {self.audiences!r})"
 
-    async def _learn(self, place: tuple[str, bytes], token: str, facts: RequestFacts) -> _Known:
+    async def _learn(self, place: tuple[str, bytes], header: bytes, facts: RequestFacts) -> _Known:
         """Check a token that is not known, or was for long enough."""
+        found = _CREDENTIALS.fullmatch(header)
+        if found is None:
+            self._turn_away(header, facts)
+        scheme: Scheme = "DPoP" if len(found[1]) == 4 else "Bearer"
+        token = found[2].decode("ascii")
         try:
             claims, until = await self._check(token, self._audiences(facts.url))
         except TokenRefused as error:
             self._known.pop(place, None)
-            return _remember(self._wrong, place, _Known(time.time() + _REFUSED_FOR, refused=error.message), _REFUSED)
-        _, granted = self._challenger(facts)
-        issuer, subject = self._issuer.issuer, claims.subject
-        principals = {
-            scheme: Principal(issuer, subject, claims.client, claims.scopes, access=access)
-            for scheme, access in granted.items()
-        }
+            refused = _Known(time.time() + _REFUSED_FOR, scheme, refused=error.message)
+            return _remember(self._wrong, place, refused, _REFUSED)
+        except IssuerUnavailable as error:
+            # Who stands outside need not learn which addresses there are inside.
+            logger.warning("callers cannot sign in: %s", error)
+            said = "Access tokens cannot be checked at the moment: their issuer cannot be asked. Try again shortly"
+            raise IssuerUnavailable(said, error.retry_after) from None
+        access = self._challenger(facts)[1].get(scheme)
+        principal = Principal(self._issuer.issuer, claims.subject, claims.client, claims.scopes, access=access)
         self._wrong.pop(place, None)
-        return _remember(self._known, place, _Known(until, claims.thumbprint, principals), _REMEMBERED)
+        known = _Known(until, scheme, token_hash(token), claims.thumbprint, principal)
+        return _remember(self._known, place, known, _REMEMBERED)
 
     async def _check(self, token: str, audiences: Collection[str]) -> tuple[Claims, float]:
         """What the token says, and until when that need not be checked again."""
@@ -230,14 +241,15 @@ class ResourceServer:
         fresh = max(self._keys.fresh_until - time.monotonic(), _OVERDUE)
         return claims, min(claims.expires + LEEWAY, time.time() + fresh)
 
-    async def _prove(self, facts: RequestFacts, token: str, thumbprint: str | None) -> None:
+    async def _prove(self, facts: RequestFacts, known: _Known) -> None:
+        thumbprint = known.thumbprint
         if self.dpop.mode == "off":
             self._refuse(facts, "Bearer", "invalid_token", "Tokens bound to a key are not taken here")
         if thumbprint is None:
             self._refuse(facts, "DPoP", "invalid_token", "The access token is not bound to a key: send it as Bearer")
         now = time.time()
         try:
-            proof = self._proofs.check(_proof(facts), facts.method, facts.url, token, now)
+            proof = self._proofs.check(_proof(facts), facts.method, facts.url, known.hash, now)
             if proof.thumbprint != thumbprint:
                 raise ProofRefused("The proof is signed with another key than the access token is bound to")
             if not await self._seen.first(thumbprint, proof.id, proof.made + self.dpop.window, now):
@@ -259,6 +271,8 @@ class ResourceServer:
         return self._make_challenger(facts) if made is None else made
 
     def _make_challenger(self, facts: RequestFacts) -> tuple[Challenger, Mapping[str, Granted]]:
+        if not (facts.url.isascii() and facts.url.isprintable()):
+            raise Refused(400, "The Host header is malformed")
         base = facts.url.removesuffix(facts.endpoint)
         challenger = Challenger(base + WELL_KNOWN + facts.endpoint, self._rules.always, self._schemes)
         granted: Mapping[str, Granted] = {

@@ -81,15 +81,16 @@ class Rulebook:
         self.hiding = any(NOBODY in self._rules[kind].values() for kind in ("tools", "prompts", "resources"))
         # Names come from callers, so what is remembered of them is bounded.
         self.of = lru_cache(4096)(self._of)
+        self.together = lru_cache(4096)(self._together)
         self.held = lru_cache(1024)(self._held)
 
     def needed(self, method: str, params: Params) -> frozenset[str] | None:
         """The scopes a request takes, all of them; None where none will do."""
-        needed = self.of("methods", method)
-        for kind, name in _things(method, params):
-            more = self.of(kind, name)
-            needed = None if needed is None or more is None else needed | more
-        return None if needed is None else needed | self.always
+        return self.together(method, tuple(_things(method, params)))
+
+    def _together(self, method: str, things: tuple[tuple[str, str], ...]) -> frozenset[str] | None:
+        found = [self.of("methods", method), *(self.of(kind, name) for kind, name in things)]
+        return None if None in found else self.always.union(*(one for one in found if one is not None))
 
     def _of(self, kind: str, name: str) -> frozenset[str] | None:
         """The scopes that one thing takes beyond those for everything; None where none will do."""

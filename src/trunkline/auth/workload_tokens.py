@@ -110,13 +110,13 @@ class GitHubActions:
         return "GitHubActions()"
 
 
-class GoogleCloud:
+class GoogleIdentity:
     """The identity of a Google Cloud workload, from the metadata server of the machine.
 
     Parameters:
         account: the service account. host: of the metadata server; by default as Google's own libraries find it.
 
-        WorkloadIdentity(GoogleCloud())
+        WorkloadIdentity(GoogleIdentity())
     """
 
     def __init__(self, account: str = "default", host: str | None = None) -> None:
@@ -137,14 +137,14 @@ class GoogleCloud:
             raise InvalidAnswer(f"The metadata server {self._host} sent what is not a token") from None
 
     def __repr__(self) -> str:
-        return f"GoogleCloud({self._account})"
+        return f"GoogleIdentity({self._account})"
 
 
 class _AzureAnswer(msgspec.Struct):
     access_token: str
 
 
-class Azure:
+class AzureIdentity:
     """The managed identity of an Azure workload, from the metadata service of the machine or of App Service.
 
     Audiences are application ids of Entra there (`api://…`), so `WorkloadIdentity` needs one, and the issuer.
@@ -153,7 +153,7 @@ class Azure:
         client_id: which of several identities; None for the machine's own.
         host: of the metadata service of virtual machines.
 
-        WorkloadIdentity(Azure(), audience="api://mcp", issuer="https://id.example.com")
+        WorkloadIdentity(AzureIdentity(), audience="api://mcp", issuer="https://id.example.com")
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Azure:
         return answer.read(_AzureAnswer).access_token
 
     def __repr__(self) -> str:
-        return f"Azure({self._client_id or ''})"
+        return f"AzureIdentity({self._client_id or ''})"
 
 
 async def _asked(url: str, headers: Iterable[tuple[str, str]]) -> Fetched:

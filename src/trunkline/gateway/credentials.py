@@ -21,7 +21,7 @@ from trunkline.auth.oauth import OAuth
 from trunkline.auth.signin import SignIn
 from trunkline.auth.tokens import shown
 from trunkline.auth.workload import WorkloadIdentity, WorkloadTokens
-from trunkline.auth.workload_tokens import Azure, GitHubActions, GoogleCloud, TokenFile
+from trunkline.auth.workload_tokens import AzureIdentity, GitHubActions, GoogleIdentity, TokenFile
 from trunkline.engine.principal import Principal
 from trunkline.errors import SignInError, SignInNeeded
 from trunkline.portable.auth import Auth
@@ -141,8 +141,8 @@ def _workload(auth: Auth) -> WorkloadTokens:
         return TokenFile(auth.token_file)
     made: dict[str | None, Callable[[], WorkloadTokens]] = {
         "github-actions": GitHubActions,
-        "google-cloud": GoogleCloud,
-        "azure": Azure,
+        "google-cloud": GoogleIdentity,
+        "azure": AzureIdentity,
     }
     return made[auth.platform]()
 
