@@ -29,6 +29,9 @@ from trunkline.auth.httpx_auth import httpx_auth
 from trunkline.auth.oauth import OAuth
 from trunkline.errors import ConfigError
 
+# Each is several processes, one after the other.
+pytestmark = pytest.mark.timeout(180)
+
 WORKLOAD = ECKey.generate_key("P-256")
 SCRIPT = Path(__file__).parent / "peers" / "sdk_client.py"
 PEER = running.ROOT / "build/peers/bin/python"

@@ -20,6 +20,9 @@ from joserfc.jwk import ECKey
 
 from tests.auth.provider import Granted, Protected, protected
 
+# Each is several processes, one after the other.
+pytestmark = pytest.mark.timeout(180)
+
 TRUNKLINE = str(Path(sys.executable).with_name("trunkline"))
 SECRET = re.compile(r"(access|refresh)-[0-9a-f]{16}")
 
@@ -105,6 +108,19 @@ async def test_who_has_signed_in_can_use_every_command(tmp_path: Path) -> None:
         assert len(server.provider.calls("/token")) == 1
         (path,) = machine.state.glob("trunkline/sign-ins/*.json")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_sign_in_is_used_for_its_server_alone_and_not_over_a_header(tmp_path: Path) -> None:
+    async with scene(tmp_path) as (server, machine), protected() as other:
+        assert (await machine.run("login", server.url, agrees=True)).code == 0
+        before = len(server.requests)
+        given = await machine.run("tools", server.url, "--header", "Authorization: Bearer mine")
+        assert given.code == 1 and "trunkline login" not in given.err
+        assert {sent for _, _, sent in server.requests[before:]} == {"Bearer mine"}
+
+        elsewhere = await machine.run("tools", other.url)
+        assert elsewhere.code == 1 and f"trunkline login {other.url}" in elsewhere.err
+        assert {sent for _, _, sent in other.requests} == {""}
 
 
 async def test_with_a_keyring_it_is_sealed(tmp_path: Path) -> None:

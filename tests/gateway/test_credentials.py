@@ -119,7 +119,7 @@ async def test_client_credentials_are_proved_to_their_issuer_alone() -> None:
         async with gateway(federation) as engine:
             await ready(federation)
             await Caller(engine).call("tracker__hello")
-            assert "s3cret-of-robot" not in repr(mine) + repr(federation._upstreams["tracker"]._credentials)
+            assert "s3cret-of-robot" not in repr(mine) + repr(federation._upstreams["tracker"]._connecting._credentials)
         (asked,) = [one for one in server.provider.asked if one.path == "/token"]
         assert (asked.params["scope"], asked.params["resource"]) == ("read", server.url)
         assert base64.b64decode(asked.headers["Authorization"].split()[1]) == b"robot:s3cret-of-robot"

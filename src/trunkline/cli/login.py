@@ -1,16 +1,13 @@
-"""`trunkline login`, `logout` and `auth list`: the sign-ins of this machine's user.
+"""`trunkline login` and `logout`: the sign-ins of this machine's user.
 
 What it is for: a person signs in once, and every command uses it.
-What may live here: these commands. What may not: how signing in works, what a token is worth, see `whoami`.
+What may live here: these commands. What may not: how signing in works; showing sign-ins, see `sign_ins`.
 """
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import structs
@@ -28,16 +25,16 @@ from trunkline.auth.revoking import revoke
 from trunkline.auth.signin import SignIn
 from trunkline.auth.tokens import Kept, KeptNames
 from trunkline.cli.plain import plain
+from trunkline.cli.sign_ins import described
 from trunkline.client.client import Client
 from trunkline.errors import ConfigError, RemoteError, TransportError
 from trunkline.portable.model import public_address
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sign in, sign out, or list."""
+    """Sign in, or out."""
     logs.set_up("warning")
-    does = {"login": _login, "logout": _logout, "list": _list}[arguments.what]
-    return run_loop(lambda: does(arguments))
+    return run_loop(lambda: (_login if arguments.what == "login" else _logout)(arguments))
 
 
 class _Described(Protocol):
@@ -182,63 +179,6 @@ async def _revoked(kept: Kept | None, allow: Iterable[str]) -> str:
         return f"{plain(kept.issuer)} cannot revoke tokens, so they hold until they end"
     except (TransportError, ConfigError) as error:
         return f"its tokens hold until they end: {plain(error.message)}"
-
-
-async def _list(arguments: argparse.Namespace) -> int:
-    store = system_store()
-    rows: list[dict[str, object]] = []
-    for name in await store.list():
-        row: dict[str, object] = {"resource": name.resource, "issuer": name.issuer}
-        try:
-            kept = await store.load(name.issuer, name.resource)
-            row |= {"problem": "it cannot be opened; sign in again"} if kept is None else _facts(kept)
-        except ConfigError as error:
-            row["problem"] = error.message
-        rows.append(row)
-    if arguments.json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-        return 0
-    for row in rows:
-        print(plain(str(row["resource"])))
-        print(f"  {'issuer':8} {plain(str(row['issuer']))}")
-        for member, value in _told(row).items():
-            print(f"  {member:8} {value}")
-    if not rows:
-        print("Nobody is signed in anywhere; sign in with: trunkline login URL", file=sys.stderr)
-    return 0
-
-
-def described(kept: Kept) -> dict[str, str]:
-    """A sign-in for people, without its secrets."""
-    return _told(_facts(kept))
-
-
-def _facts(kept: Kept) -> dict[str, object]:
-    """A sign-in without its secrets."""
-    tokens = kept.tokens
-    if tokens is None:
-        return {"problem": "its token does not hold any more; sign in again"}
-    ends = None if tokens.expires_at is None else datetime.fromtimestamp(tokens.expires_at, UTC)
-    return {
-        "scopes": sorted(tokens.scopes),
-        "bound": tokens.token_type.lower() == "dpop",
-        "expires": None if ends is None else ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "expired": not tokens.fresh(early=0),
-        "refreshes": tokens.refresh_token is not None,
-    }
-
-
-def _told(facts: Mapping[str, object]) -> dict[str, str]:
-    if "problem" in facts:
-        return {"problem": plain(str(facts["problem"]))}
-    scopes = facts["scopes"]
-    kind = "bound to a key of this machine (DPoP)" if facts["bound"] else "bearer"
-    ends = f"until {facts['expires']}" if facts["expires"] else "with no known end"
-    after = ", renewed by itself" if facts["refreshes"] else ", over: sign in again" if facts["expired"] else ""
-    return {
-        "scopes": plain(" ".join(scopes)) if isinstance(scopes, list) and scopes else "none were named",
-        "token": f"{kind}, {ends}{after}",
-    }
 
 
 def _address(url: str) -> str:

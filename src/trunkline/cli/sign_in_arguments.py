@@ -68,12 +68,11 @@ def _logout(commands: Commands) -> None:
 
 
 def _auth(commands: Commands) -> None:
-    auth = command(commands, "auth", "look at the sign-ins there are", "login", "trunkline auth list")
+    auth = command(commands, "auth", "look at the sign-ins there are", "sign_ins", "trunkline auth list")
     actions = auth.add_subparsers(title="actions", metavar="ACTION", required=True)
     what = "list where you are signed in, until when and with which scopes"
     listing = actions.add_parser("list", help=what, description=f"{what[0].upper()}{what[1:]}.")
     listing.add_argument("--json", action="store_true", help="print the list as JSON, for scripts; no secrets in it")
-    listing.set_defaults(what="list")
 
 
 def _whoami(commands: Commands) -> None:

@@ -24,8 +24,8 @@ from trunkline.auth.metadata import covers, find_resource
 from trunkline.auth.oauth import OAuth
 from trunkline.auth.signin import SignIn
 from trunkline.auth.tokens import Kept
-from trunkline.cli.login import described
 from trunkline.cli.plain import plain
+from trunkline.cli.sign_ins import described
 from trunkline.client.client import Client
 from trunkline.errors import ConfigError, HttpFailure, RemoteError, SignInError, TransportError
 
