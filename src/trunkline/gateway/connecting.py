@@ -99,8 +99,6 @@ class Connecting:
         Raises what asks the caller's person to open a page: `InputRequired` where input comes in rounds, the error of
         2025-11-25, else `UpstreamUnavailable` with the page in its text.
         """
-        if not self.each:
-            return
         answers = context.replay.answers if context.replay is not None else {}
         # The upstream did not ask this, and is not told.
         answer = answers.pop(_QUESTION, None)

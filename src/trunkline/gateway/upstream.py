@@ -268,7 +268,8 @@ class Upstream:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         # Before a session or a process is made for it, and before a call that is held open is answered.
         await self.approval.admit(context.method, params)
-        await self._connecting.admit(context)
+        if self._connecting.each:
+            await self._connecting.admit(context)
         home = None
         if not here and (connection.bound or context.replay is not None):
             home = await self._home(connection, context)
