@@ -130,7 +130,7 @@ async def test_everything_it_says_is_used(tmp_path: Path) -> None:
         ("servers: {a: {transport: openapi, file: x, url: 'http://y'}}", "a `url` or a `file`: give one"),
         ("servers: {a: {transport: openapi}}", "a `url` or a `file`: give one"),
         ("servers: {a: {file: x}}", "file: is for an OpenAPI document: set `transport: openapi`"),
-        ("servers: {a: {url: 'http://x', auth: {k: '${env:K}'}}}", "address: remove it, or set `transport: openapi`"),
+        ("servers: {a: {url: 'http://x', auth: {k: '${env:K}'}}}", 'auth: the key "k" is not known'),
         ("servers: {a: {command: x, operations: {output: false}}}", "this is a server that is started: remove it"),
         ("servers: {a: {command: x, headers: {A: b}}}", "headers: is for a server at an address, and this"),
         ("servers: {a: {url: 'http://x', args: [b]}}", "args: is for a server that is started, and this"),

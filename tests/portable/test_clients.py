@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from trunkline.portable.model import Document
@@ -19,6 +20,8 @@ def canonical(document: Document) -> str:
     del plain["path"]
     for entry in plain["entries"]:
         del entry["secret_values"]
+        if entry["auth"] is not None:
+            entry["auth"] = {"grant": entry["auth"].grant, **msgspec.to_builtins(entry["auth"])}
         for member in [
             member for member, value in entry.items() if value in (None, "", (), {}, False, "shared", "error")
         ]:

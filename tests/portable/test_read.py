@@ -104,8 +104,8 @@ def test_our_own_member_says_how_processes_are_shared_and_what_is_held_to_pins()
     for wrong, said in (
         ({"processes": "each"}, "'per-session'"),
         ({"pins": True}, "'strict'"),
-        ({"process": "shared"}, "`pins` and `tasks`"),
-        ("per-session", "`pins` and `tasks`"),
+        ({"process": "shared"}, "`tasks` and `auth`"),
+        ("per-session", "`tasks` and `auth`"),
     ):
         text = json.dumps({"mcpServers": {"s": {"command": "x", "trunkline": wrong}}})
         assert said in complaint(text)

@@ -104,10 +104,10 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = None
     auth: Annotated[
-        dict[str, str],
+        dict[str, Value] | Literal["sign-in"],
         Meta(
-            description="Credentials of an API, by name of the security scheme in its document.",
-            examples=[{"api_key": "${env:PETSTORE_KEY}"}],
+            description="How the gateway signs in; for an API, its credentials by security scheme of its document.",
+            examples=["sign-in", {"api_key": "${env:PETSTORE_KEY}"}],
         ),
     ] = {}
     variables: Annotated[

@@ -24,6 +24,8 @@ from trunkline.assembly.logs import CallLog
 from trunkline.assembly.plan import Plan, Remembered, make_plan
 from trunkline.assembly.settings import together
 from trunkline.assembly.sharing import MEMORY, Sharing, at_home, key_ring, shared_by
+from trunkline.assembly.sign_ins import accounts as accounts_of
+from trunkline.assembly.sign_ins import accounts_for_one
 from trunkline.assembly.signing_in import resource_server
 from trunkline.auth.replay import LocalWindow
 from trunkline.auth.resource_server import ResourceServer
@@ -33,6 +35,7 @@ from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
 from trunkline.gateway import Carrying, Endpoint, Face, Federation, ProgressiveEngine, UpstreamStatus
+from trunkline.gateway.credentials import Accounts
 from trunkline.policy.limits import Limiter
 from trunkline.portable.interpolate import Ask
 from trunkline.portable.model import PinMode, Problem
@@ -58,7 +61,9 @@ class Gateway:
         federation: the provider under it.
         limiter: what keeps calls within limits, if anything does.
         plan: what it was made of, last.
-        sharing: what it shares with other replicas.
+        sharing, shared: what it shares with other replicas, and the doors to it.
+        keys: what clients carry is sealed with.
+        accounts: its credentials at upstreams.
         name: for people.
         fault: why a change of the configuration was not taken over; empty when it was.
         pending: what of it waits for the next start; empty when nothing does.
@@ -75,6 +80,7 @@ class Gateway:
         pins: goes before the configuration's `pins`, now and later; the plan was made with it.
         prefix: as `prefix` in the configuration; None leaves the configuration's.
         task_pace: how many tasks this process runs at once.
+        accounts: its credentials at upstreams; by default those that replicas share.
 
     Raises `ConfigError` when names are to stay as they are and there are several servers.
     """
@@ -92,6 +98,7 @@ class Gateway:
         pins: PinMode | None = None,
         prefix: bool | None = None,
         task_pace: "Pace | None" = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.name = plan.settings.path
         self.plan = plan
@@ -105,15 +112,21 @@ class Gateway:
         self.sharing = at_home(merged, Path(plan.settings.path)) if home else merged
         self._authenticator = authenticator
         self._call_timeout = call_timeout
-        self._shared = shared_by(self.sharing)
+        self.shared = shared_by(self.sharing)
         self._prefix = prefix
+        followed = key_ring(self.sharing)
+        self.keys: KeyRing = followed or Keys()
+        self.accounts = accounts or accounts_of(plan, merged, self.shared, self.keys)
         self.federation = Federation(
-            plan.entries, info=own_info(), pins=plan.pins, prefix=self._prefixed(plan), shared=self._shared
+            plan.entries,
+            info=own_info(),
+            pins=plan.pins,
+            prefix=self._prefixed(plan),
+            shared=self.shared,
+            accounts=self.accounts,
         )
         self.limiter = _limiter(plan, limits or {}, self.federation)
-        self.durable = Durable(self.federation, self._shared, plan.tasks, task_pace) if plan.tasks else None
-        followed = key_ring(self.sharing)
-        self._keys: KeyRing = followed or Keys()
+        self.durable = Durable(self.federation, self.shared, plan.tasks, task_pace) if plan.tasks else None
         interceptors = (self.limiter,) if self.limiter else ()
         self.application = self.beside(
             self.federation,
@@ -154,11 +167,11 @@ class Gateway:
             settled: whether it is as good as it will be soon.
         """
         made = ProgressiveEngine if progressive else Engine
-        engine = made(provider, interceptors=interceptors, keys=self._keys, observer=CallLog())
-        carrying = Carrying(provider, self._keys, name)
+        engine = made(provider, interceptors=interceptors, keys=self.keys, observer=CallLog())
+        carrying = Carrying(provider, self.keys, name)
         engine.extend(*((carrying.extension(),) if tasks is None else tasks(carrying)))
         # Every replica notices by itself what changes at its upstreams.
-        return Application(engine, name=name, shared=self._shared, bus=LocalBus(), settled=settled)
+        return Application(engine, name=name, shared=self.shared, bus=LocalBus(), settled=settled)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -315,7 +328,15 @@ async def running_gateway(
         patience: seconds to wait for slow ones.
     """
     # One command shares nothing: it is no replica of the gateway that may run over the same file.
-    gateway = read_gateway(path, ask=ask, sharing=Sharing(MEMORY))
+    plan = make_plan(path, os.environ, Remembered(ask))
+    async with accounts_for_one(plan) as signed_in:
+        gateway = Gateway(plan, sharing=Sharing(MEMORY), accounts=signed_in)
+        async with _running(gateway, tell, patience):
+            yield gateway
+
+
+@contextlib.asynccontextmanager
+async def _running(gateway: Gateway, tell: Callable[[str], None], patience: float) -> AsyncIterator[None]:
     await gateway.application.start()
     try:
         deadline = time.monotonic() + patience
@@ -324,7 +345,7 @@ async def running_gateway(
         for status in gateway.statuses():
             if status.state not in ("ready", "disabled"):
                 tell(f"{status.name}: {status.state.replace('_', ' ')}: {status.error or 'no answer yet'}")
-        yield gateway
+        yield
     finally:
         await gateway.application.stop(drain=0)
 

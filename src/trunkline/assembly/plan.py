@@ -18,6 +18,7 @@ from trunkline.assembly.sharing import Sharing
 from trunkline.assembly.task_settings import TaskSettings, task_settings
 from trunkline.auth.static import StaticTokens, TokenRecord
 from trunkline.errors import ConfigError, TrunklineError
+from trunkline.gateway.credentials import grant_of
 from trunkline.gateway.pins import Pinning
 from trunkline.portable.interpolate import Answers, Ask, expand, resolve
 from trunkline.portable.model import Entry, Input, PinMode, Problem
@@ -113,13 +114,13 @@ def fill_in(
             entries.append(entry)
             continue
         try:
-            entries.append(resolve(entry, environment, answers[source.path], source.workspace, files))
+            entries.append(_checked(resolve(entry, environment, answers[source.path], source.workspace, files)))
         except ConfigError as error:
             problems.append(Problem(entry.name, f"{_where(settings, entry, source)}: {error.message}"))
     if not entries and not problems:
         raise ConfigError(f"{settings.path} names no server")
     tokens = _tokens(settings, environment, files, [problem.message for problem in problems])
-    sharing = _sharing(settings, environment, files)
+    sharing = filled_sharing(settings, environment, files)
     pinned = _pinned(settings, entries, pins)
     if any(one.mode != "off" for one in pinned.values()):
         files.add(lock_path(settings.path))
@@ -130,6 +131,16 @@ def fill_in(
     }
     auth = _auth(settings, environment, files)
     return Plan(settings, tuple(entries), tuple(problems), tokens, auth, sharing, pinned, durable, frozenset(files))
+
+
+def _checked(entry: Entry) -> Entry:
+    """An entry whose credentials are ones, such as a key that can be read. Raises `ConfigError` that shows none."""
+    if entry.auth is not None:
+        try:
+            grant_of(entry.auth)
+        except ConfigError as error:
+            raise ConfigError(f"{server(entry.name)}: auth: {error.message}") from None
+    return entry
 
 
 def _pinned(settings: Settings, entries: Iterable[Entry], given: PinMode | None) -> dict[str, Pinning]:
@@ -204,7 +215,8 @@ def _auth(settings: Settings, environment: Mapping[str, str], files: set[Path]) 
     return structs.replace(auth, introspection=structs.replace(auth.introspection, client_secret=secret.strip()))
 
 
-def _sharing(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> Sharing:
+def filled_sharing(settings: Settings, environment: Mapping[str, str], files: set[Path]) -> Sharing:
+    """What a configuration says of storage and keys, with references filled in. Raises `ConfigError`."""
     folder = Path(settings.path).resolve().parent
     url, keys = settings.sharing.storage, settings.sharing.keys
     owner = f"{settings.path}:{settings.lines.get(('storage', 'url'), 1)}: storage.url"

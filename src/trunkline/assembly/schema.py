@@ -7,6 +7,7 @@ What may live here: the schema, made of the Structs. What may not: anything the 
 import msgspec
 
 from trunkline.assembly.configuration import Configuration
+from trunkline.portable.auth import Auth
 
 ADDRESS = "https://raw.githubusercontent.com/trunkline/trunkline/main/docs/trunkline.schema.json"
 """Where editors find it."""
@@ -17,7 +18,9 @@ def json_schema() -> dict[str, object]:
 
     json_schema()["title"]  # "trunkline.yaml"
     """
-    (root,), definitions = msgspec.json.schema_components([Configuration], ref_template="#/$defs/{name}")
+    # What one key may be by two Structs, msgspec cannot say of a type: an API has credentials of any name there.
+    (root, auth), definitions = msgspec.json.schema_components([Configuration, Auth], ref_template="#/$defs/{name}")
+    definitions["ServerSettings"]["properties"]["auth"]["anyOf"].insert(0, auth)
     made = definitions.pop(root["$ref"].rpartition("/")[2])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterator
 
 import msgspec
+from msgspec import inspect
 
 from trunkline.assembly.configuration import OperationSettings, ServerSettings
+from trunkline.assembly.strict import faults
 from trunkline.assembly.task_settings import TaskSettings
+from trunkline.portable.auth import SECRETS, Auth, auth_faults
 from trunkline.portable.jsonc import Trail
 from trunkline.portable.model import Transport
 from trunkline.portable.place import Place
@@ -27,7 +30,8 @@ _KINDS: dict[Transport, str] = {"stdio": _STARTED, "http": _REMOTE, "sse": _REMO
 _MEANT_FOR: tuple[tuple[tuple[str, ...], str, frozenset[Transport]], ...] = (
     (("command", "args", "env", "env_file", "cwd", "processes", "lost_process"), _STARTED, frozenset({"stdio"})),
     (("url", "headers", "connect_timeout"), _REMOTE, frozenset({"http", "sse", "openapi"})),
-    (("file", "base_url", "auth", "variables", "operations"), _DESCRIBED, frozenset({"openapi"})),
+    (("auth",), _REMOTE, frozenset({"http", "sse", "openapi"})),
+    (("file", "base_url", "variables", "operations"), _DESCRIBED, frozenset({"openapi"})),
 )
 """Keys that say nothing about some kinds of server; a file that uses them there means something else."""
 
@@ -40,11 +44,16 @@ _WITHIN = (
 """Times, and others that would always be up before them if they were shorter."""
 
 _UNSAID = ServerSettings()
+_AUTH = inspect.type_info(Auth)
+_CREDENTIALS = inspect.type_info(dict[str, str])
 
 
 def server_faults(settings: ServerSettings, place: Place) -> Iterator[str]:
     """What cannot be meant in one server."""
-    yield from _literals(settings, place)
+    wrong = list(_auth(settings, place.at("auth")))
+    yield from wrong
+    if not wrong:
+        yield from _literals(settings, place)
     yield from _misplaced(settings, place)
     for short, long in _WITHIN:
         one, other = getattr(settings, short), getattr(settings, long)
@@ -56,6 +65,16 @@ def server_faults(settings: ServerSettings, place: Place) -> Iterator[str]:
 
 def spelled(settings: ServerSettings) -> dict[str, object]:
     """A server in the spelling client files have, for the rules that all files share."""
+    ours: dict[str, object] = {
+        "processes": settings.processes,
+        "lost_process": settings.lost_process,
+        "pins": settings.pins,
+        "tasks": _given(settings.tasks),
+        "connect_timeout": settings.connect_timeout,
+        "idle_timeout": settings.idle_timeout,
+        "total_timeout": settings.total_timeout,
+        "drain_timeout": settings.drain_timeout,
+    }
     raw: dict[str, object] = {
         "command": settings.command,
         "args": list(settings.args),
@@ -70,19 +89,12 @@ def spelled(settings: ServerSettings) -> dict[str, object]:
         "startup_timeout_sec": settings.startup_timeout,
         "tool_timeout_sec": settings.request_timeout,
         "title": settings.title,
-        "trunkline": {
-            "processes": settings.processes,
-            "lost_process": settings.lost_process,
-            "pins": settings.pins,
-            "tasks": _given(settings.tasks),
-            "connect_timeout": settings.connect_timeout,
-            "idle_timeout": settings.idle_timeout,
-            "total_timeout": settings.total_timeout,
-            "drain_timeout": settings.drain_timeout,
-        },
+        "trunkline": ours,
         "description": settings.description,
     }
-    if settings.transport == "openapi":
+    if settings.transport != "openapi":
+        ours["auth"] = settings.auth or None
+    else:
         raw |= {
             "file": settings.file,
             "baseUrl": settings.base_url,
@@ -113,7 +125,8 @@ def _literals(settings: ServerSettings, place: Place) -> Iterator[str]:
     """Secrets come by reference only: the file is shown, copied and checked in."""
     for trail, value in _texts(settings):
         name = str(trail[-1])
-        if value and (trail[0] == "auth" or SECRET_NAME.search(name)) and not REFERENCE.search(value):
+        credential = name in SECRETS or (trail[0] == "auth" and settings.transport == "openapi")
+        if value and (credential or SECRET_NAME.search(name)) and not REFERENCE.search(value):
             variable = re.sub("[^A-Za-z0-9]", "_", name).upper()
             said = f"holds a secret; refer to it: ${{env:{variable}}}, ${{file:PATH}} or ${{keyring:SERVICE/NAME}}"
             inner = place
@@ -125,11 +138,28 @@ def _literals(settings: ServerSettings, place: Place) -> Iterator[str]:
 def _texts(settings: ServerSettings) -> Iterator[tuple[Trail, str]]:
     """The values that may be secrets, and where they stand."""
     for member in ("env", "headers", "auth", "variables"):
-        yield from (((member, name), value) for name, value in getattr(settings, member).items())
+        values = getattr(settings, member)
+        if isinstance(values, dict):
+            yield from (((member, name), value) for name, value in values.items() if isinstance(value, str))
     for name, override in settings.operations.overrides.items():
         for argument, value in override.arguments.items():
             if isinstance(value, str):
                 yield ("operations", "overrides", name, "arguments", argument), value
+
+
+def _auth(settings: ServerSettings, place: Place) -> Iterator[str]:
+    """`auth` is of two kinds: how the gateway signs in to a server, and the credentials of an API."""
+    if settings.transport == "openapi":
+        if not isinstance(settings.auth, dict):
+            yield place.fault("is a word; the credentials by security scheme are accepted").message
+            return
+        yield from faults(settings.auth, _CREDENTIALS, place)
+    elif isinstance(settings.auth, dict) and settings.auth:
+        wrong = list(faults(settings.auth, _AUTH, place))
+        yield from wrong
+        if not wrong:
+            given = {name: value for name, value in settings.auth.items() if value is not None}
+            yield from (fault.message for fault in auth_faults(msgspec.convert(given, Auth), place))
 
 
 def _misplaced(settings: ServerSettings, place: Place) -> Iterator[str]:

@@ -31,13 +31,14 @@ from trunkline.gateway import Limits
 from trunkline.gateway.supervision import Backoff
 from trunkline.policy.limits import CallLimits, ToolLimits
 from trunkline.portable import openapi
+from trunkline.portable.auth import SECRETS, Auth
 from trunkline.portable.entry import SPELLINGS
 from trunkline.portable.jsonc import Trail, parse
 from trunkline.portable.model import Entry, Input
 
 _PROCESS = ("command", "args", "env", "env_file", "cwd", "processes", "lost_process")
 _REMOTE = ("url", "headers", "connect_timeout")
-_API = ("file", "base_url", "auth", "variables", "operations")
+_API = ("file", "base_url", "variables", "operations")
 _CAMEL = {"operation_ids": "operationIds"}
 _TIMES = {
     "startup_timeout": Backoff().start,
@@ -126,7 +127,9 @@ class _Rows:
         for name in ServerSettings.__struct_fields__:
             if name == "file" and entry.transport == "openapi":
                 yield from self._api(entry, source)
-            if name in hidden:
+            if name == "auth" and entry.auth is not None:
+                yield from self._sign_in(entry, entry.auth, source)
+            if name in hidden or name == "auth":
                 continue
             key, value = f"servers.{entry.name}.{name}", getattr(entry, name)
             if name == "tasks" and isinstance(value, Mapping):
@@ -138,6 +141,14 @@ class _Rows:
             else:
                 shown = self._settings.pins if name == "pins" and value is None else _shown(entry, name, value)
                 yield Row(key, shown, self._origin(entry, source, value, name))
+
+    def _sign_in(self, entry: Entry, auth: Auth, source: Source) -> Iterator[Row]:
+        """How the gateway signs in there: what is said of it, and the grant."""
+        for name in Auth.__struct_fields__:
+            value = getattr(auth, name)
+            if name == "grant" or value not in (None, (), "gateway", "offered"):
+                text = _masked(value) if name in SECRETS else _text(value)
+                yield Row(f"servers.{entry.name}.auth.{name}", text, self._origin(entry, source, value, "auth", name))
 
     def _api(self, entry: Entry, source: Source) -> Iterator[Row]:
         """What is said about an OpenAPI document."""

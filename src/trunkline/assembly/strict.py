@@ -123,6 +123,7 @@ _KINDS: dict[type, tuple[type[inspect.Type], ...]] = {
     str: (inspect.LiteralType, inspect.StrType),
     bool: (inspect.BoolType,),
     list: (inspect.VarTupleType,),
+    dict: (inspect.StructType, inspect.DictType),
 }
 """What a value looks like, where a key takes several types; everything else looks like a mapping."""
 

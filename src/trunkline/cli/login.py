@@ -6,15 +6,19 @@ What may live here: these commands. What may not: how signing in works; showing 
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from typing import Protocol
+
+from msgspec import structs
 
 from trunkline.assembly import logs
 from trunkline.assembly.serving import run as run_loop
 from trunkline.auth.addresses import AddressRules
 from trunkline.auth.browser import Browser
+from trunkline.auth.doors import TokenStore
 from trunkline.auth.fetching import Fetcher
-from trunkline.auth.keeping import FileStore, system_store
+from trunkline.auth.keeping import system_store
 from trunkline.auth.metadata import covers
 from trunkline.auth.oauth import OAuth
 from trunkline.auth.revoking import revoke
@@ -24,12 +28,20 @@ from trunkline.cli.plain import plain
 from trunkline.cli.sign_ins import described
 from trunkline.client.client import Client
 from trunkline.errors import ConfigError, RemoteError, TransportError
+from trunkline.portable.model import public_address
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Sign in, or out."""
     logs.set_up("warning")
     return run_loop(lambda: (_login if arguments.what == "login" else _logout)(arguments))
+
+
+class _Described(Protocol):
+    """Says where it is."""
+
+    async def described(self) -> str:
+        """Where sign-ins are kept and who can read them, for people."""
 
 
 class _Anew:
@@ -39,7 +51,7 @@ class _Anew:
         store: where the new sign-in is kept.
     """
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: TokenStore) -> None:
         self._store = store
         self.saved: Kept | None = None
 
@@ -72,19 +84,43 @@ class _Anew:
 
 
 async def _login(arguments: argparse.Namespace) -> int:
+    if arguments.config is not None:
+        return await _login_gateway(arguments)
     store = system_store()
     anew = _Anew(store)
     auth = OAuth(_grant(arguments), store=anew, dpop=arguments.dpop, scopes=arguments.scope, allow=arguments.allow)
-    async with Client(_address(arguments.url), auth=auth) as client:
+    return await _signed_in(_address(arguments.url), {}, auth, anew, store)
+
+
+async def _login_gateway(arguments: argparse.Namespace) -> int:
+    """Sign a gateway in to one of its servers: what the file says of the client holds, not the options."""
+    from trunkline.assembly.sign_ins import account
+    from trunkline.gateway.credentials import oauth
+
+    async with account(arguments.config, arguments.url) as (entry, store):
+        assert entry.auth is not None
+        auth = structs.replace(
+            entry.auth,
+            scopes=(*entry.auth.scopes, *arguments.scope),
+            allow=(*entry.auth.allow, *arguments.allow),
+        )
+        anew = _Anew(store)
+        credentials = oauth(auth, anew, interactive=True, agent=_browser(arguments))
+        return await _signed_in(entry.url, entry.headers, credentials, anew, store)
+
+
+async def _signed_in(url: str, headers: Mapping[str, str], auth: OAuth, anew: _Anew, store: "_Described") -> int:
+    """Have a server ask for a sign-in, and say what came of it."""
+    async with Client(url, headers=headers, auth=auth) as client:
         server = await client.server()
         if anew.saved is None:
             # Some servers tell who they are to anyone, and want a token for what they do.
             with suppress(RemoteError):
                 await client.tools()
     if anew.saved is None:
-        print(f"{plain(server.name)} at {arguments.url} wants no sign-in; nothing is kept")
+        print(f"{plain(server.name)} at {public_address(url)} wants no sign-in; nothing is kept")
         return 0
-    print(f"Signed in to {plain(server.name)} at {arguments.url}, by {plain(anew.saved.issuer)}")
+    print(f"Signed in to {plain(server.name)} at {public_address(url)}, by {plain(anew.saved.issuer)}")
     for name, value in described(anew.saved).items():
         print(f"  {name:8} {value}")
     print(f"  {'kept':8} {await store.described()}")
@@ -97,15 +133,18 @@ def _grant(arguments: argparse.Namespace) -> SignIn:
         secret = os.environ.get(arguments.client_secret_env)
         if not secret:
             raise ConfigError(f"The environment variable {arguments.client_secret_env} is not set")
-    browser = Browser(open=_closed if arguments.no_browser else None, seconds=arguments.wait)
     return SignIn(
         client_id=arguments.client_id,
         client_secret=secret,
         issuer=arguments.issuer,
         document=arguments.client_document,
         redirect_uri=arguments.redirect_uri,
-        agent=browser,
+        agent=_browser(arguments),
     )
+
+
+def _browser(arguments: argparse.Namespace) -> Browser:
+    return Browser(open=_closed if arguments.no_browser else None, seconds=arguments.wait)
 
 
 def _closed(url: str) -> bool:

@@ -30,8 +30,10 @@ def _login(commands: Commands) -> None:
         f"trunkline login {_THERE} --no-browser         on a machine without one: open the address elsewhere",
         f"trunkline login {_THERE} --client-id cli-7 --client-secret-env CLI_SECRET",
         "trunkline login http://127.0.0.1:8808/mcp --dpop required",
+        "trunkline login tracker --config trunkline.yaml                    the gateway over that file, once for all",
     )
-    login.add_argument("url", metavar="URL", help="the address of the MCP server")
+    login.add_argument("url", metavar="URL", help="the address of the MCP server; with --config, its name there")
+    login.add_argument("--config", metavar="FILE", help="sign the gateway over this configuration in to its server")
     login.add_argument("--scope", action="append", default=[], help="ask for it beside what the server wants; repeat")
     login.add_argument("--client-id", metavar="ID", help="of a client that is registered at the authorization server")
     login.add_argument("--client-secret-env", metavar="VARIABLE", help="the environment variable with its secret")

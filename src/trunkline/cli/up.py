@@ -115,6 +115,7 @@ def _pace(arguments: argparse.Namespace, own: "Pace | None") -> "Pace | None":
 
 
 async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: bool, worker: Worker | None) -> int:
+    from trunkline.assembly.connect import ConnectPaths
     from trunkline.assembly.endpoints import EndpointPaths
     from trunkline.assembly.gateway import Gateway, read_gateway
     from trunkline.assembly.paths import ServerPaths
@@ -148,9 +149,14 @@ async def _serve_gateway(arguments: argparse.Namespace, console: Console, live: 
     guard = guard_of(listen, gateway.plan.auth)
     paths = ServerPaths(gateway, guard)
     endpoints = EndpointPaths(gateway, guard, paths)
-    app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=endpoints)
+    connect = ConnectPaths(gateway, guard, endpoints)
+    app = HTTPTransport(gateway.application, path=listen.path, guard=guard, beside=connect)
     listening = _listening(arguments, listen, app, worker)
-    async with contextlib.aclosing(paths), contextlib.aclosing(endpoints), listening as (url, served):
+    closing = (contextlib.aclosing(part) for part in (paths, endpoints, connect))
+    async with contextlib.AsyncExitStack() as life, listening as (url, served):
+        for part in closing:
+            await life.enter_async_context(part)
+        connect.serve_at(url.removesuffix(app.path))
         view = table.View(url, url.removesuffix(app.path), gateway.statuses, endpoints.statuses, gateway.suggestion)
         async with reloading(reloader):
             if worker is None or worker.announcing:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from trunkline.auth.doors import Credentials
 from trunkline.client.channel import Link, OnNotification, OnRequest
 from trunkline.client.duplex import DuplexChannel
 from trunkline.client.eras import Approach, EraMemory, meet_duplex, meet_http
@@ -94,6 +95,7 @@ class Call:
         on_request: answers server-to-client requests that belong to no request.
         on_event: takes notifications that belong to none; by default log messages are heard like the rest.
         handover: where replicas keep the session they share.
+        credentials: what a remote server is shown with each request, beside the entry's headers.
     """
 
     entry: Entry
@@ -102,6 +104,7 @@ class Call:
     on_request: OnRequest | None = None
     on_event: OnNotification | None = None
     handover: Handover | None = None
+    credentials: Credentials | None = None
 
 
 Dial = Callable[[Call], Awaitable[Connection]]
@@ -140,6 +143,7 @@ class Dialler:
             era=self._era,
             handover=call.handover,
             connect=call.entry.connect_timeout or self._connect,
+            credentials=call.credentials,
         )
         if call.entry.transport == "stdio":
             return await self._start(call, approach)

@@ -14,6 +14,7 @@ from trunkline.errors import (
     ProtocolError,
     RemoteError,
     RequestTimeout,
+    SignInError,
     ToolRefused,
     TransportError,
     UpstreamUnavailable,
@@ -89,7 +90,7 @@ def from_transport(upstream: str, method: str, error: TransportError, repeatable
     if isinstance(error, RequestTimeout):
         return _timed_out(upstream, method, error, repeatable)
     refused = isinstance(error, HttpFailure) and 400 <= error.status < 500 and error.status not in (408, 425, 429)
-    hopeless = isinstance(error, InvalidAnswer) or refused
+    hopeless = isinstance(error, InvalidAnswer | SignInError) or refused
     unsure = method == "tools/call" and error.delivered and not hopeless
     said = "" if not unsure or repeatable or "may have run" in error.message else "; the call may have run"
     failure = unavailable(

@@ -11,6 +11,7 @@ from trunkline.engine.context import Context
 from trunkline.engine.doors import Result
 from trunkline.errors import ConfigError
 from trunkline.gateway import names
+from trunkline.gateway.credentials import Accounts
 from trunkline.gateway.dialling import Dial, Dialler
 from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.face import Face
@@ -42,6 +43,7 @@ class Federation(Face):
         dial: makes connections; by default over stdio, Streamable HTTP and HTTP+SSE.
         shared: what the replicas of the gateway share; by default this process is alone.
         prefix: names begin with their server's; without, a server that is alone keeps its names and URIs.
+        accounts: what remote servers are shown that are signed in to.
 
     Raises `ConfigError` when two servers have one name, or are to have no prefix.
 
@@ -61,6 +63,7 @@ class Federation(Face):
         dial: Dial | None = None,
         shared: Shared | None = None,
         prefix: bool = True,
+        accounts: Accounts | None = None,
     ) -> None:
         _check_names(entries, prefix)
         self.prefix = prefix
@@ -78,6 +81,7 @@ class Federation(Face):
             elsewhere=self._elsewhere,
             notes=common.notes,
             backoff=backoff,
+            accounts=accounts,
         )
         enabled = [self._make(entry) for entry in entries if not entry.disabled]
         super().__init__(

@@ -20,19 +20,20 @@ from trunkline.errors import (
     InvalidParams,
     RemoteError,
     ReplicaLost,
+    SignInNeeded,
     TransportError,
-    TrunklineError,
     UpstreamUnavailable,
 )
 from trunkline.extensions.tasks.names import METHOD_NAMES
-from trunkline.gateway import following, relaying, shelf
+from trunkline.gateway import following, shelf
 from trunkline.gateway.approval import Approval
 from trunkline.gateway.circuit import Circuit
-from trunkline.gateway.dialling import Call, Connection, Dial
+from trunkline.gateway.connecting import Connecting
+from trunkline.gateway.credentials import Accounts
+from trunkline.gateway.dialling import Connection, Dial
 from trunkline.gateway.elsewhere import Elsewhere
 from trunkline.gateway.failures import from_remote, from_transport, unavailable
 from trunkline.gateway.following import Following
-from trunkline.gateway.handovers import SessionNote
 from trunkline.gateway.holding import Holding, home_of, needed, not_held, orphaned
 from trunkline.gateway.homes import Homes
 from trunkline.gateway.limits import Limits
@@ -41,7 +42,7 @@ from trunkline.gateway.masking import Mask
 from trunkline.gateway.reads import Reads
 from trunkline.gateway.relaying import Relay
 from trunkline.gateway.requests import Attempts, Requests, is_cut
-from trunkline.gateway.sessions import Key, Session, Sessions, key_of
+from trunkline.gateway.sessions import Key, Sessions, key_of
 from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus, last_error
 from trunkline.gateway.supervision import Backoff, Status, Supervised
@@ -66,6 +67,7 @@ class Upstream:
         elsewhere: carries calls to other replicas of the gateway.
         notes: what replicas leave for each other.
         backoff: how restarts are spaced; by default wider for processes than for remote servers.
+        accounts: what remote servers are shown.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Upstream:
         elsewhere: Elsewhere,
         notes: Notes,
         backoff: Backoff | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.entry = entry
         self.name = entry.name
@@ -85,7 +88,6 @@ class Upstream:
         """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state."""
         self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
         self.mask = Mask(entry.secret_values)
-        self._dial = dial
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)
         self._users = 0
@@ -93,12 +95,12 @@ class Upstream:
         self._following = Following(self.name, self._notified, self._missed)
         room = limits.processes if entry.transport == "stdio" else limits.sessions
         self._elsewhere = elsewhere
+        self._connecting = Connecting(entry, dial, accounts or Accounts(), elsewhere, notes, self._hear, self.mask)
         self.replica = elsewhere.replicas.name
-        self._notes = notes
         self._homes = Homes(self.name, notes, elsewhere.replicas, forgiving=entry.lost_process == "replace")
         self._sessions = Sessions(
             self.name,
-            self._open,
+            self._connecting.of,
             limit=room,
             idle=limits.session_idle,
             left=self._homes.leave,
@@ -113,7 +115,7 @@ class Upstream:
         self._learning: asyncio.Task[None] | None = None
         self._learn_again = False
         self._supervised: Supervised[Connection] = Supervised(
-            self.name, self._connect, backoff=backoff or _backoff(entry), on_change=self._moved
+            self.name, self._connecting.own, backoff=backoff or _backoff(entry), on_change=self._moved
         )
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ class Upstream:
         if context.replay is not None and context.replay.asker not in (None, self.name):
             # What one upstream asked and wants echoed is not for another that is asked for the same name by now.
             raise InvalidParams("Invalid params: requestState belongs to another upstream; send the request without it")
-        if context.method == "resources/read":
+        if context.method == "resources/read" and not self._connecting.each:
             return self._reads.get(context, params, partial(self._call, context, params, uri))
         return self._call(context, params, uri)
 
@@ -266,6 +268,8 @@ class Upstream:
         connection = self._supervised.connection or await self._supervised.ready(self._limits.start)
         # Before a session or a process is made for it, and before a call that is held open is answered.
         await self.approval.admit(context.method, params)
+        if self._connecting.each:
+            await self._connecting.admit(context)
         home = None
         if not here and (connection.bound or context.replay is not None):
             home = await self._home(connection, context)
@@ -292,6 +296,9 @@ class Upstream:
                 raise not_held(self.name) from error
             raise from_remote(self.name, context.method, uri, error) from error
         except TransportError as error:
+            invitation = self._connecting.outcome(context, error)
+            if invitation is not None:
+                raise invitation from error
             self._note(connection, error)
             self.mask.hide(error)
             facts = {"request": context.trace, "method": context.method, "upstream": self.name}
@@ -341,7 +348,7 @@ class Upstream:
             return self._holding.resume(context, context.replay.held)
         modern = connection.peer.era == "modern"
         patience = self._requests.patience(context)
-        if connection.shared or (modern and self.entry.transport != "stdio"):
+        if connection.shared or (modern and self.entry.transport != "stdio" and not self._connecting.each):
             return patience.bound(self._in_common(connection, context, params, patience))
         if needed(context) and not modern:
             return self._holding.begin(context, patience, partial(self._in_session, params))
@@ -397,24 +404,6 @@ class Upstream:
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    async def _connect(self) -> Connection:
-        """The gateway's own connection: lists, changes, and all calls where nothing is kept for a caller."""
-        try:
-            together = self.entry.transport == "stdio" and self.entry.processes in ("shared", "stateless")
-            return await self._dial(Call(self.entry, {} if together else relaying.EVERYTHING, self._hear))
-        except TrunklineError as error:
-            self.mask.hide(error)
-            raise
-
-    async def _open(self, session: Session) -> Connection:
-        async def hear(method: str, params: dict[str, object]) -> None:
-            if not await session.hear(method, params):
-                self._hear(relaying.log_line(params))
-
-        note = SessionNote(self.entry, session.key, self._notes, self._elsewhere.replicas)
-        session.elsewhere = partial(self._elsewhere.ask_others, note, self.name, session.key)
-        return await self._dial(Call(self.entry, session.capabilities, self._hear, session.answer, hear, note))
-
     def _hear(self, line: str) -> None:
         self._supervised.hear(self.mask.text(line))
 
@@ -463,8 +452,12 @@ class Upstream:
             raise
 
     def _note(self, connection: Connection, error: TransportError | RemoteError) -> None:
-        """A remote server that cannot even be connected to is down for everybody; a process' end is seen by itself."""
-        if isinstance(error, TransportError) and not error.delivered and not connection.shared and is_cut(error):
+        """A remote server that cannot even be connected to, or lets nobody in, is down for everybody.
+
+        A process' end is seen by itself.
+        """
+        out = is_cut(error) or isinstance(error, SignInNeeded)
+        if isinstance(error, TransportError) and not error.delivered and not connection.shared and out:
             connection.end(error.message)
 
     def _notified(self, notification: Notification) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from trunkline.portable import openapi
+from trunkline.portable.auth import Auth, read_auth
 from trunkline.portable.fields import Fields, contradiction, mapping, positive, texts
 from trunkline.portable.model import Entry, LostProcess, PinMode, Processes, Transport
 from trunkline.portable.place import Place, kind
@@ -46,7 +47,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "description": ("description",),
     "file": ("file",),
     "base_url": ("baseUrl",),
-    "auth": ("auth",),
+    "auth": ("auth", "trunkline"),
     "variables": ("variables",),
     "operations": ("operations",),
 }
@@ -105,6 +106,7 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
     transport, sse_fallback = _transport(fields, command, url, dialect)
     allow, deny = _tools(fields)
     startup, request = _timeouts(fields, _unit(raw, dialect))
+    auth = _auth(fields, transport)
     processes, lost_process, pins, tasks, seconds = _ours(fields)
     return Entry(
         name=name,
@@ -128,12 +130,33 @@ def read_entry(name: str, raw: object, place: Place, dialect: Dialect) -> Entry:
         lost_process=lost_process,
         pins=pins,
         tasks=tasks,
+        auth=auth,
         connect_timeout=seconds["connect_timeout"],
         idle_timeout=seconds["idle_timeout"],
         total_timeout=seconds["total_timeout"],
         drain_timeout=seconds["drain_timeout"],
         extra=fields.rest,
     )
+
+
+def _auth(fields: Fields, transport: Transport) -> Auth | None:
+    """How the gateway signs in: `"trunkline": {"auth": …}`, or `"auth": "oauth"` as other clients have it."""
+    ours = fields.rest.get("trunkline")
+    value = ours.get("auth") if isinstance(ours, dict) else None
+    place = fields.place.at("trunkline").at("auth")
+    if isinstance(ours, dict):
+        fields.rest["trunkline"] = {name: one for name, one in ours.items() if name != "auth"}
+    if value is None and transport in ("http", "sse") and fields.rest.get("auth") == "oauth":
+        value, place = fields.take("auth")
+    if value is None:
+        return None
+    if transport not in ("http", "sse"):
+        raise place.fault("is for a server at an address: remove it")
+    auth = read_auth(value, place)
+    headers = fields.rest.get("headers")
+    if isinstance(headers, dict) and any(str(name).lower() == "authorization" for name in headers):
+        raise place.fault("and an `Authorization` header both say who calls; keep one")
+    return auth
 
 
 def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None, object, dict[str, float | None]]:
@@ -143,7 +166,8 @@ def _ours(fields: Fields) -> tuple[Processes, LostProcess, PinMode | None, objec
     if not isinstance(ours, dict | None) or not (ours or {}).keys() <= known:
         seconds = ", ".join(f"`{name}`" for name in _SECONDS)
         raise place.fault(
-            f"takes the members `processes`, `lost_process`, `pins` and `tasks`, and seconds: {seconds}; no others"
+            "takes the members `processes`, `lost_process`, `pins`, `tasks` and `auth`, and seconds: "
+            f"{seconds}; no others"
         )
     inner = Fields(ours or {}, place)
     return (

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from trunkline.errors import ConfigError
-from trunkline.portable import openapi
+from trunkline.portable import auth, openapi
 from trunkline.portable.dotenv import read_env_file
 from trunkline.portable.model import Entry, Input
 from trunkline.portable.place import server
@@ -100,6 +100,7 @@ def resolve(
         cwd=None if entry.cwd is None else str(workspace / work.expand(entry.cwd, "cwd")),
         url=work.expand(entry.url, "url"),
         headers=headers,
+        auth=None if entry.auth is None else auth.resolved(entry.auth, work.expand, workspace),
     )
     if entry.transport == "openapi":
         resolved = openapi.resolved(resolved, work.expand, workspace, work.files)
@@ -108,6 +109,7 @@ def resolve(
     if entry.transport == "openapi":
         secrets = openapi.secrets(resolved) | {*_in_url(openapi.settings(resolved).base_url or "")}
     secrets |= {*work.inserted, *env.values(), *headers.values(), *_in_url(resolved.url), *_in_args(resolved.args)}
+    secrets |= set() if resolved.auth is None else {*resolved.auth.secret_values()}
     # A header may hold a scheme before its token, a key stand on several lines, and a log one of them alone.
     secrets |= {word for value in headers.values() for word in value.split()}
     secrets |= {line.strip() for value in secrets for line in value.splitlines()}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from trunkline.portable.auth import Auth
+
 Transport = Literal["stdio", "http", "sse", "openapi"]
 Processes = Literal["shared", "per-session", "per-call", "stateless"]
 LostProcess = Literal["error", "replace"]
@@ -42,6 +44,7 @@ class Entry:
         pins: which tools are refused for what was pinned of them; None leaves it to the gateway. Not compared: a server
             is the same, whatever is believed of what it says.
         tasks: which of its tools become durable tasks, and how, as it was read; False for none. Not compared likewise.
+        auth: how the gateway signs in to a remote server; None for no way but `headers`.
         extra: members this model has no field for, as they were read.
         document: filled by `resolve`: what the local file it is described by holds, as a digest.
         secret_values: filled by `resolve`: values no log may show.
@@ -74,6 +77,7 @@ class Entry:
     lost_process: LostProcess = "error"
     pins: PinMode | None = field(default=None, compare=False)
     tasks: object = field(default=False, compare=False)
+    auth: Auth | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
     document: str = ""
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
