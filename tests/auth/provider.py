@@ -166,6 +166,7 @@ class Protected:
     scheme: str = "Bearer"
     needs: dict[str, str] = field(default_factory=dict)
     """By tool: the scopes that it needs."""
+    tools: list[dict[str, object]] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Verb, method and `Authorization` of each request."""
     proofs: list[dict[str, object]] = field(default_factory=list)
@@ -222,7 +223,7 @@ class Protected:
         results: dict[object, dict[str, object]] = {
             "server/discover": DISCOVERED,
             "initialize": initialized(tools={}),
-            "tools/list": {"tools": [], "ttlMs": 0, "cacheScope": "private"},
+            "tools/list": {"tools": self.tools, "ttlMs": 0, "cacheScope": "private"},
             "tools/call": {"content": [{"type": "text", "text": f"{tool} done"}]},
         }
         result = results[method]

@@ -110,6 +110,21 @@ async def test_who_has_signed_in_can_use_every_command(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+async def test_scopes_that_a_sign_in_lacks_are_told_with_what_gets_them(tmp_path: Path) -> None:
+    async with scene(tmp_path) as (server, machine):
+        server.tools = [{"name": "add", "inputSchema": {"type": "object"}}]
+        server.needs["add"] = "read write"
+        await machine.run("login", server.url, agrees=True)
+
+        refused = await machine.run("call", server.url, "add")
+        advice = f"trunkline login {server.url} --scope read --scope write"
+        assert refused.code == 1
+        assert f"{server.url} wants scopes that the sign-in there does not have: {advice}" in refused.err
+
+        assert (await machine.run(*advice.split()[1:], agrees=True)).code == 0
+        assert (await machine.run("call", server.url, "add")).code == 0
+
+
 async def test_a_sign_in_is_used_for_its_server_alone_and_not_over_a_header(tmp_path: Path) -> None:
     async with scene(tmp_path) as (server, machine), protected() as other:
         assert (await machine.run("login", server.url, agrees=True)).code == 0

@@ -316,10 +316,7 @@ class OAuth:
     ) -> None:
         """Have the grant get a token of the wanted scopes; of the needed ones alone where others are refused."""
         if self._grant.interactive and not self._interactive:
-            server = shown(self._server)
-            raise SignInNeeded(
-                f"Somebody has to sign in to {server}, and nobody is asked here: `trunkline login {server}`"
-            )
+            raise SignInNeeded(self._advice(needed if kept.tokens is not None else frozenset()))
         if self._grant.interactive:
             self._asking.check()
         if self._grant.interactive and "offline_access" in (metadata.scopes_supported or ()):
@@ -352,6 +349,13 @@ class OAuth:
             await self._keep(new)
         self._untried = "obtained"
         self._asking.succeeded()
+
+    def _advice(self, missing: frozenset[str]) -> str:
+        """What is said where nobody is asked: what to run, with the scopes that a sign-in lacks."""
+        server = shown(self._server)
+        wanted = "".join(f" --scope {shown(scope)}" for scope in sorted(missing))
+        what = "scopes that the sign-in there does not have" if missing else "you to sign in"
+        return f"{server} wants {what}: trunkline login {server}{wanted}"
 
     def _endpoint(self, metadata: ServerMetadata, kept: Kept, key: ProofKey | None) -> Endpoint:
         return Endpoint(

@@ -50,9 +50,8 @@ async def reach(arguments: argparse.Namespace, terminal: Terminal | None = None)
         )
         try:
             yield await stack.enter_async_context(client)
-        except (SignInNeeded, HttpFailure) as error:
-            wanted = target.kind == "url" and (isinstance(error, SignInNeeded) or error.status == 401)
-            if not wanted or _authorized(headers or {}):
+        except HttpFailure as error:
+            if target.kind != "url" or error.status != 401 or _authorized(headers or {}):
                 raise
             raise SignInNeeded(f"{target.value} wants you to sign in: trunkline login {target.value}") from None
 
