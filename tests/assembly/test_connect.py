@@ -10,8 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import keyring
 import pytest
 import yaml
+from keyring.backends.fail import Keyring as NoKeyring
 
 from tests.auth.provider import Protected, parameters
 from tests.gateway.callers import until
@@ -86,11 +88,18 @@ def configured(folder: Path, upstream: Protected, **more: object) -> Path:
 @contextlib.asynccontextmanager
 async def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     async with guarded() as upstream:
         await sign_in(upstream, FileStore(folder / "state/trunkline/sign-ins"))
         async with serve(configured(folder, upstream, storage="memory"), upstream) as made:
             yield made
+
+
+@pytest.fixture(autouse=True)
+def no_keyring():
+    before = keyring.get_keyring()
+    keyring.set_keyring(NoKeyring())
+    yield
+    keyring.set_keyring(before)
 
 
 def browser() -> aiohttp.ClientSession:

@@ -1,5 +1,6 @@
 """Who gets in with an access token, and who does not: every way a token can be wrong."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -208,10 +209,9 @@ async def test_a_withdrawn_key_is_no_longer_believed() -> None:
         assert (await made.call("who", issuer.mint("k2"))).status in (200, 401)
         made.resource._known.clear()  # what would come by itself some seconds later
         issuer.site.asked.clear()
-        for _ in range(20):
-            response = await made.call("who", token)
-            made.resource._known.clear()
-        assert response.status == 401
+        async with asyncio.timeout(30):
+            while (await made.call("who", token)).status != 401:
+                made.resource._known.clear()
 
 
 class TestIntrospection:

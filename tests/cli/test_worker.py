@@ -45,6 +45,7 @@ async def long(seconds: float, context: Context) -> str:
 
     note("long", context.attempt)
     await context.step("one", one)
+    note("recorded")
     await asyncio.sleep(seconds)
     return "done"
 """
@@ -157,7 +158,7 @@ async def test_two_workers_share_what_a_server_takes_in_and_it_runs_nothing(scen
 async def test_a_worker_that_is_killed_loses_nothing(scene: Scene, caller: Caller) -> None:
     first = await scene.worker()
     id = await caller.start("long", seconds=3)
-    await scene.until("step")
+    await scene.until("recorded")
     first.end(signal.SIGKILL)
     await scene.worker()
     task = await caller.ended(id, seconds=60)
@@ -170,7 +171,7 @@ async def test_a_worker_that_is_killed_loses_nothing(scene: Scene, caller: Calle
 async def test_a_worker_that_is_told_to_stop_finishes_or_gives_back(scene: Scene, caller: Caller) -> None:
     first = await scene.worker("--drain-timeout", "3")
     short, long = await caller.start("quick", number=1), await caller.start("long", seconds=20)
-    await scene.until("step")
+    await scene.until("recorded")
     assert await asyncio.to_thread(first.end) == 0
     assert "stopping" in first.seen and "stopped" in first.seen
     assert (await caller.get(short))["status"] == "completed"
@@ -187,7 +188,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_or_gives_back(scene: Scene
 async def test_a_second_signal_gives_back_at_once(scene: Scene, caller: Caller) -> None:
     first = await scene.worker("--drain-timeout", "100")
     id = await caller.start("long", seconds=60)
-    await scene.until("step")
+    await scene.until("recorded")
     first.process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(first.wait_for, "stopping")
     assert await asyncio.to_thread(first.end) == 0
@@ -204,7 +205,7 @@ async def test_a_worker_runs_the_tools_it_is_for(scene: Scene, caller: Caller) -
     waits, runs = await caller.start("quick", number=1), await caller.start("long", seconds=0)
     assert (await caller.ended(runs))["status"] == "completed"
     await asyncio.sleep(1)
-    assert [row[0] for row in scene.ran() if row[0] != "step"] == ["long"]
+    assert [row[0] for row in scene.ran() if row[0] not in ("step", "recorded")] == ["long"]
     await scene.worker("--tools", "quick")
 
     assert (await caller.ended(waits))["status"] == "completed"
