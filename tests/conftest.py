@@ -5,6 +5,7 @@ No property is judged by how long an example took; state goes to a folder of its
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,23 @@ _ALONE = ("chaos", "deploy")
 """Folders whose tests judge what happens within seconds, with several processes: not beside other tests."""
 
 
+_LASTING = 120
+"""Seconds of a test's own time limit from which on its file counts as one that takes long."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test` runs after all others, by itself."""
+    """Mark what `make test` runs after all others, by itself; of the others, let files that take long begin first.
+
+    A file is run by one worker. Those that wait for processes long enough to need a time limit of their own would
+    otherwise come last, having few tests, and the other workers would be idle meanwhile.
+    """
     for item in items:
         if item.path.parent.name in _ALONE:
             item.add_marker("alone")
+    counts = Counter(item.path for item in items)
+    lasting = {item.path for item in items if any(mark.args[0] >= _LASTING for mark in item.iter_markers("timeout"))}
+    items.sort(key=lambda item: (item.path not in lasting, -counts[item.path], item.path))
 
 
 @pytest.fixture(scope="session")
