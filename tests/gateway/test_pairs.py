@@ -91,11 +91,13 @@ async def _tells(caller):
     progress = [one["params"] for one in caller.heard if one["method"] == "notifications/progress"]
     assert [one["progress"] for one in progress] == [1, 2, 3]
     assert {one["progressToken"] for one in progress} == {"p"}
-    for _ in range(6):
+    for _ in range(20):
         # Each time it is switched on, it logs a line at once, which may come just after the call has ended.
         await caller.call("everything__toggle-simulated-logging")
-        if any("-level message" in str(one["params"].get("data")) for one in caller.heard):
+        # One of its eight lines says "Alert level-message", the others "…-level message".
+        if any("level" in str(one["params"].get("data")) for one in caller.heard):
             return
+        await asyncio.sleep(0.05)
     raise AssertionError("no log message came")
 
 
