@@ -3,6 +3,7 @@
 No property is judged by how long an example took; state goes to a folder of its own; one PostgreSQL serves all who ask.
 """
 
+import logging
 import os
 import tempfile
 from collections import Counter
@@ -42,6 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     counts = Counter(item.path for item in items)
     lasting = {item.path for item in items if any(mark.args[0] >= _LASTING for mark in item.iter_markers("timeout"))}
     items.sort(key=lambda item: (item.path not in lasting, -counts[item.path], item.path))
+
+
+@pytest.fixture(autouse=True)
+def _loud() -> Iterator[None]:
+    """What a command that ran in this process set for its logs is not for the next test."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -437,12 +437,12 @@ class HttpFailure(TransportError):
 
 
 def _turned_away(headers: Mapping[str, str]) -> bool:
-    """Whether a 503 comes from somebody who did not take the request.
-
-    Envoy answers 503 as well when the connection broke after the request was sent (its response flag UC); who is busy
-    says until when.
-    """
+    """Whether a 503 comes of who did not take the request; Envoy, whose may mean a break (flag UC), then says when."""
     return "retry-after" in headers or "envoy" not in headers.get("server", "").lower()
+
+
+class PeerKilled(TransportError):
+    """The peer's process was ended by a signal, which says nothing of what it was sent."""
 
 
 class InvalidAnswer(TransportError):

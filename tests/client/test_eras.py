@@ -1,6 +1,8 @@
 """Finding out the era of a server (versioning; stdio and Streamable HTTP, Backward Compatibility)."""
 
 import asyncio
+import sys
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -19,7 +21,10 @@ from tests.client.raw import (
 )
 from trunkline.client.eras import Approach, EraMemory, Remembered, meet_duplex, meet_http
 from trunkline.client.http import new_session
+from trunkline.client.stdio import StdioLink
 from trunkline.errors import HttpFailure, RemoteError, RequestTimeout, TransportError
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 
 async def meet(link: Scripted, using: Approach | None = None, links: list[Scripted] | None = None):
@@ -109,6 +114,32 @@ async def test_stdio_a_server_that_dies_of_the_probe_is_started_again() -> None:
     assert peer.era == "legacy"
     assert first.closed
     assert second.methods() == ["initialize", "notifications/initialized"]
+    await peer.close()
+
+
+async def test_stdio_a_server_that_is_killed_at_the_probe_is_not_taken_for_a_legacy_one(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(
+        f"""
+import os, pathlib, signal, sys
+from trunkline import Server
+marker = pathlib.Path({str(tmp_path / "began")!r})
+if not marker.exists():
+    sys.stdin.readline()
+    marker.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+Server("both").run()
+"""
+    )
+    using = approach()
+
+    async def fresh() -> StdioLink:
+        return StdioLink(sys.executable, [str(script)], env={"PYTHONPATH": str(SOURCE)})
+
+    with pytest.raises(TransportError, match="was killed by SIGKILL"):
+        await meet_duplex(fresh, "both", using)
+    peer = await meet_duplex(fresh, "both", using)
+    assert peer.era == "modern"
     await peer.close()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from trunkline.client.channel import Body, Call, Headers, Link, unpack
 from trunkline.client.patience import Pulse
-from trunkline.errors import InvalidAnswer, MessageTooLong, ParseError, TransportError
+from trunkline.errors import InvalidAnswer, MessageTooLong, ParseError, PeerKilled, TransportError
 from trunkline.protocol.messages import SUBSCRIPTION_KEY
 
 _log = logging.getLogger("trunkline.client")
@@ -59,6 +59,11 @@ class DuplexChannel:
     def ended(self) -> bool:
         """Whether the stream is over; the channel cannot be used again."""
         return self._ended is not None
+
+    @property
+    def killed(self) -> bool:
+        """Whether the stream is over because the peer's process was killed, rather than ended by itself."""
+        return isinstance(self._ended, PeerKilled)
 
     def on_end(self, callback: Callable[[TransportError], None]) -> None:
         """Call when the stream is over, with the reason."""

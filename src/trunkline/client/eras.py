@@ -207,7 +207,9 @@ def _hints_at_legacy(channel: HttpChannel | DuplexChannel, error: TransportError
         return error.status in (*_OLD_TRANSPORT, 406, 415, 422, 501)
     if isinstance(error, RequestTimeout):
         return channel.duplex
-    return isinstance(error, InvalidAnswer) or (isinstance(channel, DuplexChannel) and channel.ended)
+    # A server that ends at what it does not know is of the old era; one that was killed has said nothing about its own.
+    ended = isinstance(channel, DuplexChannel) and channel.ended and not channel.killed
+    return isinstance(error, InvalidAnswer) or ended
 
 
 async def _meet_legacy(

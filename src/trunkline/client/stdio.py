@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trunkline.client.process import ChildProcess
-from trunkline.errors import TransportError
+from trunkline.errors import PeerKilled, TransportError
 
 
 class StdioLink:
@@ -49,12 +49,14 @@ class StdioLink:
     async def receive(self) -> bytes | None:
         """The next line of its stdout.
 
-        Raises `MessageTooLong` for a line that was dropped, `TransportError` with the reason once it has ended.
+        Raises `MessageTooLong` for a line that was dropped, `TransportError` with the reason once it has ended:
+        `PeerKilled` where a signal ended it.
         """
         child = self._child()
         line = await child.read_line()
         if line is None:
-            raise TransportError(child.reason or f"{self._command} closed its output")
+            killed = child.returncode is not None and child.returncode < 0
+            raise (PeerKilled if killed else TransportError)(child.reason or f"{self._command} closed its output")
         return line
 
     async def close(self) -> None:
