@@ -50,6 +50,7 @@ class Stream:
         "_events",
         "_expected",
         "_lock",
+        "_opening",
         "_present",
         "_requests",
         "_responses",
@@ -92,6 +93,7 @@ class Stream:
         self._responses: list[bytes] = []
         self._unread = 0
         self._lock = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._present: asyncio.Future[None] | None = None
 
     @classmethod
@@ -126,6 +128,7 @@ class Stream:
             if response is not None:
                 async with self._lock:
                     if self.opened:
+                        await self._open()
                         await self._append(response)
                     else:
                         self._responses.append(response)
@@ -200,10 +203,14 @@ class Stream:
         return join(self._responses) if self._batch else self._responses[0]
 
     async def _open(self) -> None:
-        if self.opened:
+        if not self.opened:
+            self.opened = True
+            self._opening = asyncio.create_task(self._events.begin(self._session, self.name, self._requests))
+        if self._opening is None:
             return
-        self.opened = True
-        await self._events.begin(self._session, self.name, self._requests)
+        # Whoever had something to say first may be cancelled meanwhile: what the others say goes out all the same.
+        await asyncio.shield(self._opening)
+        self._opening = None
         if self.priming or self._expected is None:
             await self._append(b"")
         for response in self._responses:
