@@ -52,3 +52,11 @@ async def test_a_server_that_knows_bearer_tokens_alone_lets_us_in_though_its_iss
         kept = await store.load(openid.issuer, url)
         assert kept is not None and kept.tokens is not None
         assert (kept.tokens.token_type, kept.proof_key) == ("Bearer", None)
+
+
+async def test_a_server_that_issues_its_tokens_with_the_official_sdk_lets_us_in() -> None:
+    with serving(python("fastmcp_issuer.py")) as url:
+        person, store = Person(), MemoryStore()
+        async with Client(url, auth=OAuth(SignIn(agent=person), store=store)) as client:
+            assert (await client.call("scopes")).text == "mcp"
+        assert len(person.pages) == 1
