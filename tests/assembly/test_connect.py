@@ -22,9 +22,10 @@ from trunkline import Client
 from trunkline.assembly.connect import ConnectPaths
 from trunkline.assembly.gateway import Gateway, read_gateway
 from trunkline.auth.keeping import FileStore
+from trunkline.auth.registration import check_document_address
 from trunkline.auth.shared_keeping import SharedSignIns
 from trunkline.client.inputs import ElicitAnswer, ElicitRequest
-from trunkline.errors import RemoteError
+from trunkline.errors import ConfigError, RemoteError
 from trunkline.storage.keyfile import new
 from trunkline.storage.storage import open_storage
 from trunkline.transports.guard import Guard
@@ -63,10 +64,10 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serve(config: Path, upstream: Protected) -> AsyncIterator[Served]:
+async def serve(config: Path, upstream: Protected, guard: Guard | None = None) -> AsyncIterator[Served]:
     """One replica."""
     gateway = read_gateway(str(config))
-    connect = ConnectPaths(gateway, Guard(), nothing)  # type: ignore[arg-type]
+    connect = ConnectPaths(gateway, guard or Guard(), nothing)  # type: ignore[arg-type]
     app = HTTPTransport(gateway.application, path="/mcp", beside=connect)
     listener = bind(Binding(port=0))
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -86,11 +87,11 @@ def configured(folder: Path, upstream: Protected, **more: object) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+async def served(folder: Path, monkeypatch: pytest.MonkeyPatch, guard: Guard | None = None) -> AsyncIterator[Served]:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     async with guarded() as upstream:
         await sign_in(upstream, FileStore(folder / "state/trunkline/sign-ins"))
-        async with serve(configured(folder, upstream, storage="memory"), upstream) as made:
+        async with serve(configured(folder, upstream, storage="memory"), upstream, guard) as made:
             yield made
 
 
@@ -251,6 +252,86 @@ async def test_who_comes_back_at_another_replica_is_connected_at_all_of_them(tmp
             assert await one.call("alice") == "hello done"
             assert await other.call("alice") == "hello done"
             await other.link("bob")
+
+
+async def test_a_gateway_says_who_it_is_as_a_client_and_authorization_servers_know_it_by_that(
+    tmp_path, monkeypatch
+) -> None:
+    public = "https://mcp.example.com/tools"
+    async with served(tmp_path, monkeypatch, Guard(public_url=public)) as made, browser() as http:
+        local = made.url.removesuffix("/mcp")
+        # The name that a proxy passes on, and no other.
+        through = {"Host": "mcp.example.com"}
+        async with http.get(f"{local}/connect/client.json", headers=through) as answer:
+            assert (answer.status, answer.content_type) == (200, "application/json")
+            document = await answer.json()
+        # CIMD, 3 and 4: an https address with a path, and in it the very same; who it is, where people come back to.
+        assert document["client_id"] == f"{public}/connect/client.json"
+        check_document_address(document["client_id"])
+        assert document["client_name"] == "trunkline"
+        assert document["redirect_uris"] == [f"{public}/connect/callback"]
+        assert document["token_endpoint_auth_method"] == "none"
+        assert not {"client_secret", "client_secret_expires_at"} & document.keys()
+        assert set(document["grant_types"]) == {"authorization_code", "refresh_token"}
+        assert (await http.get(f"{local}/connect/client.json", headers={"Host": "attacker.example"})).status == 421
+
+        provider = made.upstream.provider
+        provider.metadata["client_id_metadata_document_supported"] = True
+        registered = len(provider.clients)
+        link = await made.link("alice")
+        assert link.startswith(f"{public}/connect?")
+        http.headers.update(through)
+        # The cookie is for the path as people see it, and for TLS alone; the proxy is not part of this.
+        async with http.get(link.replace(public, local)) as page:
+            cookie = page.headers["Set-Cookie"].partition(";")[0]
+            text = await page.text()
+        fields = {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', text)}
+        left = await http.post(f"{local}/connect", data=fields, headers={"Cookie": cookie}, allow_redirects=False)
+        asked = parameters(left.headers["Location"])
+        assert (asked["client_id"], [asked["redirect_uri"]]) == (document["client_id"], document["redirect_uris"])
+        assert len(provider.clients) == registered
+
+
+@pytest.mark.parametrize(
+    ("local", "guard", "known"),
+    [
+        ("http://127.0.0.1:8808", {}, True),
+        ("http://[::1]:8808", {}, True),
+        ("http://0.0.0.0:8808", {"public_url": "https://mcp.example.com"}, True),
+        ("http://127.0.0.1:8808", {"public_url": "https://mcp.example.com", "trusted_proxies": ["127.0.0.1"]}, True),
+        ("http://0.0.0.0:8808", {}, False),
+        ("http://[::]:8808", {}, False),
+        ("http://192.0.2.7:8808", {}, False),
+        ("http://0.0.0.0:8808", {"public_url": "http://mcp.example.com"}, False),
+        ("http://127.0.0.1:8808", {"trusted_proxies": ["127.0.0.1"]}, False),
+    ],
+)
+async def test_accounts_are_connected_at_an_address_that_people_can_open_or_not_at_all(
+    tmp_path, local: str, guard: dict[str, object], known: bool
+) -> None:
+    async with guarded() as upstream:
+        gateway = read_gateway(str(configured(tmp_path, upstream, storage="memory")))
+        connect = ConnectPaths(gateway, Guard(**guard), nothing)  # type: ignore[arg-type]
+        if known:
+            connect.serve_at(local)
+        else:
+            with pytest.raises(ConfigError, match=r"tracker: .*public_url"):
+                connect.serve_at(local)
+        await connect.aclose()
+
+
+async def test_a_server_with_accounts_that_comes_later_says_what_is_missing(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    async with guarded() as upstream:
+        await sign_in(upstream, FileStore(tmp_path / "state/trunkline/sign-ins"))
+        config = configured(tmp_path, upstream, storage="memory")
+        later = read_gateway(str(config)).plan
+        config.write_text(config.read_text().replace("per: principal", "per: gateway"))
+        async with serve(config, upstream, Guard(public_url="http://mcp.example.com")) as made:
+            assert await made.call("alice") == "hello done"
+            made.gateway.apply(later)
+            with pytest.raises(RemoteError, match="public_url"):
+                await made.call("alice")
 
 
 async def test_one_caller_takes_no_room_from_others(tmp_path, monkeypatch) -> None:

@@ -24,6 +24,7 @@ class OpenID:
     folder: Path
     format: str
     port: int
+    lifetime: int = 300
     child: subprocess.Popen[str] | None = None
 
     @property
@@ -38,7 +39,13 @@ class OpenID:
 
     def start(self) -> None:
         """Returns when it listens."""
-        command = [*node("provider.mjs"), str(self.port), str(self.folder / "keys.json"), self.format]
+        command = [
+            *node("provider.mjs"),
+            str(self.port),
+            str(self.folder / "keys.json"),
+            self.format,
+            str(self.lifetime),
+        ]
         self.child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True, env=environment()
         )
@@ -69,11 +76,11 @@ class OpenID:
 
 
 @contextlib.contextmanager
-def provider(folder: Path, format: str = "jwt") -> Iterator[OpenID]:
-    """A running provider."""
+def provider(folder: Path, format: str = "jwt", lifetime: int = 300) -> Iterator[OpenID]:
+    """A running provider, whose people get access tokens that hold for some seconds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        made = OpenID(folder, format, free.getsockname()[1])
+        made = OpenID(folder, format, free.getsockname()[1], lifetime)
     made.change_keys()
     made.start()
     try:

@@ -1,13 +1,16 @@
 """The operator signs the gateway in once: real processes over one configuration, and what is left on the disk."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
 
 from tests.auth.provider import Protected
+from tests.cli.test_commands import Up
 from tests.cli.test_sign_in import SECRET, Machine
 from tests.gateway.signed import guarded
 
@@ -75,3 +78,35 @@ async def test_only_servers_that_people_sign_in_to_are_signed_in_to(tmp_path: Pa
     ):
         done = await machine.run("login", name, "--config", str(path))
         assert (done.code, said in done.err) == (2, True), done.err
+
+
+async def test_accounts_of_callers_need_an_address_that_they_can_open(tmp_path: Path, machine: Machine) -> None:
+    path = tmp_path / "trunkline.yaml"
+    mail = {"url": "https://mcp.mail.invalid/mcp", "auth": {"grant": "sign-in", "per": "principal"}}
+    path.write_text(yaml.safe_dump({"servers": {"mail": mail}, "storage": "memory"}))
+    done = await machine.run("up", str(path), "--host", "0.0.0.0", "--port", "0", "--allow-remote")
+    assert done.code == 2
+    assert "mail: `per: principal`" in done.err
+    assert "public_url" in done.err
+    assert "Traceback" not in done.err
+
+
+async def test_a_gateway_publishes_who_it_is_as_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = tmp_path / "trunkline.yaml"
+    mail = {"url": "https://mcp.mail.invalid/mcp", "auth": {"grant": "sign-in", "per": "principal"}}
+    listen = {"public_url": "https://mcp.example.com/tools"}
+    path.write_text(yaml.safe_dump({"servers": {"mail": mail}, "storage": "memory", "listen": listen}))
+    up = await asyncio.to_thread(Up, str(path))
+    try:
+        place = up.url.replace("/mcp", "/connect/client.json")
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(place, headers={"Host": "mcp.example.com"}) as answer,
+        ):
+            document = await answer.json()
+        # Byte for byte the address that authorization servers fetch it from (CIMD, 4.1).
+        assert document["client_id"] == "https://mcp.example.com/tools/connect/client.json"
+        assert document["redirect_uris"] == ["https://mcp.example.com/tools/connect/callback"]
+    finally:
+        up.stop()

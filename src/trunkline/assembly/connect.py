@@ -24,10 +24,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import msgspec
 
 from trunkline.assembly.gateway import Gateway
+from trunkline.auth.addresses import is_loopback
 from trunkline.auth.registration import ClientMetadata
 from trunkline.client.client import Client
 from trunkline.engine.principal import Principal
-from trunkline.errors import ProtocolError, SealError, SignInError, SignInNeeded, TrunklineError
+from trunkline.errors import ConfigError, ProtocolError, SealError, SignInError, SignInNeeded, TrunklineError
 from trunkline.gateway.credentials import Client as Known
 from trunkline.gateway.credentials import oauth
 from trunkline.portable.model import Entry
@@ -172,14 +173,30 @@ class ConnectPaths:
             await respond(send, error.status, error_message(None, error), error_headers(error))
 
     def serve_at(self, local: str) -> None:
-        """Make links from now on.
+        """Make links from now on, where people can follow them.
 
         Parameters:
             local: what stands before the path in the address that is listened at, where nobody configured another.
+
+        Raises `ConfigError` when there are servers with accounts of callers, and people cannot come to this gateway:
+        where they come back to is https or on loopback (Communication Security), and no address that proxies change.
         """
         parts = urlsplit(local)
         scope = {"type": "http", "scheme": parts.scheme, "path": ""}
-        self.base = self._guard.external_url(scope, {b"host": parts.netloc.encode()}).rstrip("/")
+        base = self._guard.external_url(scope, {b"host": parts.netloc.encode()}).rstrip("/")
+        reached = urlsplit(base)
+        if self._guard.known and (reached.scheme == "https" or is_loopback(reached.hostname or "")):
+            self.base = base
+            return
+        entries = [entry for entry in self._gateway.plan.entries if not entry.disabled]
+        each = [entry.name for entry in entries if entry.auth is not None and entry.auth.per == "principal"]
+        if each:
+            where = base if self._guard.known else "the address that a proxy has"
+            raise ConfigError(
+                f"{', '.join(each)}: `per: principal` sends callers to pages of this gateway, and {where} is none that "
+                "they could be sent to. Set `listen.public_url` (--public-url) to where they find the gateway, such as "
+                "https://mcp.example.com: it is https, or on loopback where all callers are on this machine"
+            )
 
     async def aclose(self) -> None:
         """Nobody waits any more."""

@@ -19,8 +19,12 @@ from trunkline.auth.tokens import Registration
 from trunkline.auth.tokens import shown as told
 from trunkline.errors import ConfigError, InvalidAnswer, SignInError, SignInRefused
 
-_METHODS = ("none", "client_secret_basic", "client_secret_post")
-"""How a client may authenticate that registers itself, the most wanted first: what has no secret can lose none."""
+_METHODS = ("none", "client_secret_post", "client_secret_basic")
+"""How a client may authenticate that registers itself, the most wanted first: what has no secret can lose none.
+
+OAuth 2.1, 2.4.1, has every server take the secret in the body. Of those that list Basic, some refuse it without a
+`client_id` in the body, the official SDK among them, and others refuse it with one.
+"""
 
 
 class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -115,7 +115,8 @@ class Connecting:
         url = self._accounts.invite(self._entry, context.principal)
         name = self._entry.title or self._entry.name
         if url is None:
-            return unavailable(self._entry.name, "needs an account of each caller, which takes HTTP", retry=False)
+            what = "needs an account of each caller, which takes HTTP at an address they can open (listen.public_url)"
+            return unavailable(self._entry.name, what, retry=False)
         message = f"To use {name}, connect your account there"
         if context.can("elicitation.url") and not context.exchange.interactive:
             return rounds.InputRequired({_QUESTION: elicitation(message, url=url)})

@@ -55,6 +55,11 @@ class Guard:
             raise ConfigError(f"trusted_proxies: {error}") from None
         self._good_hosts: set[bytes] = set()
 
+    @property
+    def known(self) -> bool:
+        """Whether the URL clients use is known before they come: where proxies tell it, only with `public_url`."""
+        return self._public is not None or not self._proxies
+
     def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Headers:
         """The CORS headers to answer with. Raises `Refused`: 421 for a foreign Host, 403 for a foreign Origin."""
         host = headers.get(b"host", b"")

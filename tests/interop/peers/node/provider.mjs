@@ -1,9 +1,10 @@
-// A real OpenID provider whose one person agrees to everything: `provider.mjs PORT KEYS FORMAT`.
-// KEYS is a file with a private JWK set; FORMAT is what access tokens are, `jwt` or `opaque`.
+// A real OpenID provider whose one person agrees to everything: `provider.mjs PORT KEYS FORMAT SECONDS`.
+// KEYS is a file with a private JWK set; FORMAT is what access tokens are, `jwt` or `opaque`; SECONDS is how long they
+// hold.
 import { readFileSync } from 'node:fs';
 import Provider from 'oidc-provider';
 
-const [port, keys, format] = process.argv.slice(2);
+const [port, keys, format, seconds] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
 const scopes = ['mcp', 'files.write'];
 const machine = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
@@ -22,7 +23,7 @@ const provider = new Provider(issuer, {
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   rotateRefreshToken: true,
   issueRefreshToken: () => true,
-  ttl: { AccessToken: 300, ClientCredentials: 300, Grant: 3600, Session: 3600, Interaction: 600, RefreshToken: 3600 },
+  ttl: { AccessToken: Number(seconds), ClientCredentials: 300, Grant: 3600, Session: 3600, Interaction: 600, RefreshToken: 3600 },
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
