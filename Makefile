@@ -8,8 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # What pytest says where ARGS choose none of these tests.
 NONE = test $$? -eq 5
-# One more than there are cores: many tests wait for processes. `-n 0` among ARGS runs them in this one.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Two more than there are cores: many tests wait for processes. `-n 0` among ARGS runs them in this one.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PY := .venv/bin/python
 UV := .venv/bin/uv
 STAMPS := build/stamps

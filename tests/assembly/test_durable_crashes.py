@@ -85,12 +85,12 @@ async def test_a_gateway_that_is_killed_comes_back_to_its_calls(tmp_path, monkey
             short = await client.start("py__crawl", name="short", seconds=0.1)
             assert (await short.result()).text == "short took its time"
             kept = {
-                "crawl": (await client.start("py__crawl", name="crawl", seconds=20)).id,
-                "npm": (await client.start(LONG, duration=20, steps=3)).id,
-                "pay": (await client.start("py__pay", name="pay", seconds=20)).id,
+                "crawl": (await client.start("py__crawl", name="crawl", seconds=12)).id,
+                "npm": (await client.start(LONG, duration=12, steps=3)).id,
+                "pay": (await client.start("py__pay", name="pay", seconds=12)).id,
             }
         # A client that knows nothing of tasks is told where to look when it waited long enough.
-        told = await plain(url, "call", "py__crawl", '{"name": "plain", "seconds": 20}')
+        told = await plain(url, "call", "py__crawl", '{"name": "plain", "seconds": 12}')
         uri = told["content"][1]["uri"]
         await until(lambda: {"crawl began", "pay began", "plain began"} <= set(noted(tmp_path)))
         up.stop(signal.SIGKILL)
@@ -122,9 +122,9 @@ async def test_a_server_that_is_killed_is_called_again_where_that_does_no_harm(t
     try:
         async with aiohttp.ClientSession() as http:
             caller = Caller(up.url, http)
-            crawl = await caller.start("py__crawl", name="crawl", seconds=12)
-            pay = await caller.start("py__pay", name="pay", seconds=12)
-            npm = await caller.start(LONG, duration=12, steps=3)
+            crawl = await caller.start("py__crawl", name="crawl", seconds=8)
+            pay = await caller.start("py__pay", name="pay", seconds=8)
+            npm = await caller.start(LONG, duration=8, steps=3)
             await until(lambda: {"crawl began", "pay began"} <= set(noted(tmp_path)))
             await asyncio.sleep(0.5)
             doomed = [processes(up.process.pid, word) for word in ("crawler.py", "server-everything")]
