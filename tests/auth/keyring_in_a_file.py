@@ -17,18 +17,25 @@ class Keyring(KeyringBackend):
         return self._entries().get(f"{service} {username}")
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        self._place().write_text(json.dumps({**self._entries(), f"{service} {username}": password}))
+        self._write({**self._entries(), f"{service} {username}": password})
 
     def delete_password(self, service: str, username: str) -> None:
         entries = self._entries()
         del entries[f"{service} {username}"]
-        self._place().write_text(json.dumps(entries))
+        self._write(entries)
 
     def _entries(self) -> dict[str, str]:
         place = self._place()
         if place.name == "locked":
             raise KeyringLocked("the answer may quote s3cret")
         return json.loads(place.read_text()) if place.exists() else {}
+
+    def _write(self, entries: dict[str, str]) -> None:
+        """All at once, as a system's own keyring does: others read it meanwhile."""
+        place = self._place()
+        fresh = place.with_name(f"{place.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(entries))
+        fresh.replace(place)
 
     def _place(self) -> Path:
         return Path(os.environ["KEYRING_IN_A_FILE"])
