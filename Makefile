@@ -39,7 +39,7 @@ up: $(VENV) $(NODE) ## run the gateway over the sample mcp.json (MCP=path for yo
 
 test: $(VENV) $(NPM) $(PEERS) $(BALANCERS) ## run every test
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10 -m 'not soak and not alone' $(ARGS) || $(NONE)
-	@$(PY) -m pytest --durations=10 -m 'alone and not soak' $(ARGS) || $(NONE)
+	@$(PY) -m pytest -n 2 --dist loadfile --durations=10 -m 'alone and not soak' $(ARGS) || $(NONE)
 
 check: $(VENV) ## format, lint, types, import contracts, sizes, links, generated code
 	@$(PY) tools/check.py

@@ -25,6 +25,8 @@ REVISIONS = ("2025-11-25", "2026-07-28")
 OLDER = ("2025-03-26", "2025-06-18")
 # Measures how long the client waits, so nothing else may run beside it.
 TIMED = "sse-retry"
+_TOGETHER = 3
+"""Jobs at a time, for each core."""
 
 
 @dataclass
@@ -151,7 +153,7 @@ def _leg(side: str, wire: str, scenario: str) -> str:
 
 
 def _run(jobs: list[Job], folder: Path) -> list[Leg]:
-    """Run the jobs, as many at a time as there are cores, and then those that must be alone."""
+    """Run the jobs, several at a time for each core since they wait most of it, and then those that must be alone."""
 
     def one(numbered: tuple[int, Job]) -> list[Leg]:
         number, job = numbered
@@ -165,7 +167,7 @@ def _run(jobs: list[Job], folder: Path) -> list[Leg]:
             return []
 
     numbered = list(enumerate(jobs))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_TOGETHER * (os.cpu_count() or 1)) as pool:
         together = pool.map(one, [pair for pair in numbered if not pair[1].alone])
         found = [leg for legs in together for leg in legs]
     return found + [leg for pair in numbered if pair[1].alone for leg in one(pair)]

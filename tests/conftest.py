@@ -23,7 +23,7 @@ settings.load_profile("trunkline")
 
 
 _ALONE = ("chaos", "deploy")
-"""Folders whose tests judge what happens within seconds, with several processes: not beside other tests."""
+"""Folders whose tests judge what happens within seconds, with several processes: two at a time, not beside others."""
 
 
 _LASTING = 120
@@ -32,7 +32,7 @@ _LASTING = 120
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test` runs after all others, by itself; of the others, let files that take long begin first.
+    """Mark what `make test` runs after all others; of the others, let files that take long begin first.
 
     A file is run by one worker. Those that wait for processes long enough to need a time limit of their own would
     otherwise come last, having few tests, and the other workers would be idle meanwhile.

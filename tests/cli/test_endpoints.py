@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.cli.test_commands import ROOT, TRUNKLINE, WEATHER, Up, run
+from tests.cli.test_commands import ROOT, SERVE_WEATHER, TRUNKLINE, WEATHER, Up, run
 
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 (EXAMPLE,) = (
@@ -31,7 +31,7 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_a_whole_gateway_by_search(tmp_path: Path) -> None:
-    server = {"command": TRUNKLINE, "args": ["up", "--stdio", "--log-level", "error", WEATHER]}
+    server = SERVE_WEATHER
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"weather": server}}))
     up = Up("--progressive", str(tmp_path / "mcp.json"))
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import ROOT, TRUNKLINE, WEATHER, Up, run
+from tests.cli.test_commands import ROOT, SERVE_WEATHER, TRUNKLINE, WEATHER, Up, run
 
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 (EXAMPLE,) = (text for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "pins:" in text)
@@ -21,7 +21,7 @@ def configuration(tmp_path: Path) -> Path:
     (tmp_path / "says").write_text("echoes")
     servers = {
         "shifts": {"command": sys.executable, "args": [HOSTILE, "shifts", str(tmp_path / "says")]},
-        "weather": {"command": TRUNKLINE, "args": ["up", "--stdio", "--log-level", "error", WEATHER]},
+        "weather": SERVE_WEATHER,
     }
     path = tmp_path / "mcp.json"
     path.write_text(json.dumps({"mcpServers": servers}))
