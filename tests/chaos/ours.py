@@ -50,7 +50,7 @@ class Caller:
 
     def __init__(self, url: str, era: Era, ledger: Ledger, seed: int, number: int, *, legacy: bool) -> None:
         self.who = f"ours {era}"
-        self.client = Client(url, era=era, elicit=answered, timeout=40)
+        self.client = Client(url, era=era, elicit=answered)
         self._ledger = ledger
         self._random = random.Random(f"{seed} {number}")
         self._number = number

@@ -60,4 +60,5 @@ async def test_a_storm_that_lasts(request: pytest.FixtureRequest, home: Path, ki
             await asyncio.sleep(0)
     print(storm.ledger.table(), file=sys.stderr)
     assert not storm.behind
-    assert not faults(storm.ledger, storm.folder.executions())
+    found = faults(storm.ledger, storm.folder.executions())
+    assert not found, f"{len(found)} faults:\n" + "\n".join(one[:300] for one in found[:200])

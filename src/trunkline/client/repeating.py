@@ -42,8 +42,9 @@ do not come back together. Each further pause is twice as long."""
 _LONGEST = 4.0
 """Seconds between two repetitions, at most, where nobody asked for more."""
 
-AWAY = 30.0
-"""Seconds a server may be away: a process that is replaced loads, and balancers look only every few seconds."""
+AWAY = 60.0
+"""Seconds a server may be away: a process that is replaced loads, balancers look only every few seconds, and the next
+process may be lost as well. In a storm of a kill every two seconds, thirty were too few for one call in a thousand."""
 
 BRIEF = 5.0
 """The same where waiting for longer is not worth it: somebody is there to say what is wrong, or others wait as well."""
