@@ -437,12 +437,12 @@ class HttpFailure(TransportError):
 
 
 def _turned_away(headers: Mapping[str, str]) -> bool:
-    """Whether a 503 comes of who did not take the request; Envoy, whose may mean a break (flag UC), then says when."""
+    """Whether who answers 503 did not take the request: Envoy says so of a break too (flag UC), but names no time."""
     return "retry-after" in headers or "envoy" not in headers.get("server", "").lower()
 
 
 class PeerKilled(TransportError):
-    """The peer's process was ended by a signal, which says nothing of what it was sent."""
+    """The peer's process was ended by somebody else, which says nothing of what it was sent."""
 
 
 class InvalidAnswer(TransportError):

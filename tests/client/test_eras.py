@@ -1,7 +1,9 @@
 """Finding out the era of a server (versioning; stdio and Streamable HTTP, Backward Compatibility)."""
 
 import asyncio
+import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -117,29 +119,43 @@ async def test_stdio_a_server_that_dies_of_the_probe_is_started_again() -> None:
     await peer.close()
 
 
-async def test_stdio_a_server_that_is_killed_at_the_probe_is_not_taken_for_a_legacy_one(tmp_path: Path) -> None:
-    script = tmp_path / "server.py"
+def ends_at_the_probe(folder: Path, by: signal.Signals) -> Callable[[], Awaitable[StdioLink]]:
+    """Makes processes of a server of both eras, whose first one ends by a signal at what it is sent first."""
+    script = folder / "server.py"
     script.write_text(
         f"""
-import os, pathlib, signal, sys
+import os, pathlib, sys
 from trunkline import Server
-marker = pathlib.Path({str(tmp_path / "began")!r})
+marker = pathlib.Path({str(folder / "began")!r})
 if not marker.exists():
     sys.stdin.readline()
     marker.touch()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), {int(by)})
 Server("both").run()
 """
     )
-    using = approach()
 
     async def fresh() -> StdioLink:
         return StdioLink(sys.executable, [str(script)], env={"PYTHONPATH": str(SOURCE)})
 
-    with pytest.raises(TransportError, match="was killed by SIGKILL"):
+    return fresh
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+async def test_stdio_a_server_that_is_killed_at_the_probe_is_not_taken_for_a_legacy_one(
+    tmp_path: Path, by: signal.Signals
+) -> None:
+    fresh, using = ends_at_the_probe(tmp_path, by), approach()
+    with pytest.raises(TransportError, match=f"was killed by {by.name}"):
         await meet_duplex(fresh, "both", using)
     peer = await meet_duplex(fresh, "both", using)
     assert peer.era == "modern"
+    await peer.close()
+
+
+async def test_stdio_a_server_that_aborts_at_the_probe_is_started_again(tmp_path: Path) -> None:
+    peer = await meet_duplex(ends_at_the_probe(tmp_path, signal.SIGABRT), "both", approach())
+    assert peer.era == "legacy"
     await peer.close()
 
 

@@ -174,6 +174,12 @@ class ChildProcess:
         return self._process.returncode if self._exited.done() else None
 
     @property
+    def killed(self) -> bool:
+        """Whether somebody ended it by a signal; one such as SIGSEGV or SIGABRT is its own doing."""
+        code = self.returncode or 0
+        return code < 0 and -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    @property
     def stderr(self) -> Tail:
         """The last lines it wrote to stderr."""
         return self._stderr.tail

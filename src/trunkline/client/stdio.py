@@ -50,13 +50,13 @@ class StdioLink:
         """The next line of its stdout.
 
         Raises `MessageTooLong` for a line that was dropped, `TransportError` with the reason once it has ended:
-        `PeerKilled` where a signal ended it.
+        `PeerKilled` where somebody else ended it.
         """
         child = self._child()
         line = await child.read_line()
         if line is None:
-            killed = child.returncode is not None and child.returncode < 0
-            raise (PeerKilled if killed else TransportError)(child.reason or f"{self._command} closed its output")
+            kind = PeerKilled if child.killed else TransportError
+            raise kind(child.reason or f"{self._command} closed its output")
         return line
 
     async def close(self) -> None:
