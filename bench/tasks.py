@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -173,20 +174,17 @@ async def _operations(store: TaskStore) -> Figures:
 async def _erasure(store: TaskStore) -> Figures:
     """Everything expires at once, while clients go on making tasks: is it erased faster, and who waits for that?"""
 
-    ended = [""]
-
-    def end(connection: Connection) -> None:
+    def end(connection: Connection, after: str) -> str:
         # By ids, each page from the end of the one before: what is changed already is not looked at again.
         query = text(
             "UPDATE trunkline_tasks SET sweep = 0, ends = 0 WHERE id IN (SELECT id FROM trunkline_tasks WHERE"
             " id > :after AND tool = 'kept' ORDER BY id LIMIT :page) RETURNING id"
         )
-        changed = connection.execute(query, {"after": ended[0], "page": PAGE // 5}).scalars().all()
-        ended[0] = max(changed, default="")
+        return max(connection.execute(query, {"after": after, "page": PAGE // 5}).scalars(), default="")
 
-    await store._database.write(end)
-    while ended[0]:
-        await store._database.write(end)
+    last = ""
+    while last := await store._database.write(partial(end, after=last)):
+        pass
     before = await store._database.read(_kept)
     took: list[float] = []
     over = asyncio.Event()

@@ -46,11 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _loud() -> Iterator[None]:
+def _own_logs() -> Iterator[None]:
     """What a command that ran in this process set for its logs is not for the next test."""
-    level = logging.root.level
+    root = logging.root
+    handlers, level = root.handlers[:], root.level
     yield
-    logging.root.setLevel(level)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

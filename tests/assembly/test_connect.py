@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import keyring
 import pytest
 import yaml
 from keyring.backends.fail import Keyring as NoKeyring
 
+from tests.auth.keyring_in_a_file import chosen
 from tests.auth.provider import Protected, parameters
 from tests.gateway.callers import until
 from tests.gateway.signed import guarded, sign_in
@@ -67,7 +67,7 @@ class Served:
 async def serve(config: Path, upstream: Protected, guard: Guard | None = None) -> AsyncIterator[Served]:
     """One replica."""
     gateway = read_gateway(str(config))
-    connect = ConnectPaths(gateway, guard or Guard(), nothing)  # type: ignore[arg-type]
+    connect = ConnectPaths(gateway, guard or Guard(), nothing)
     app = HTTPTransport(gateway.application, path="/mcp", beside=connect)
     listener = bind(Binding(port=0))
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -97,10 +97,8 @@ async def served(folder: Path, monkeypatch: pytest.MonkeyPatch, guard: Guard | N
 
 @pytest.fixture(autouse=True)
 def no_keyring():
-    before = keyring.get_keyring()
-    keyring.set_keyring(NoKeyring())
-    yield
-    keyring.set_keyring(before)
+    with chosen(NoKeyring()):
+        yield
 
 
 def browser() -> aiohttp.ClientSession:
@@ -311,7 +309,7 @@ async def test_accounts_are_connected_at_an_address_that_people_can_open_or_not_
 ) -> None:
     async with guarded() as upstream:
         gateway = read_gateway(str(configured(tmp_path, upstream, storage="memory")))
-        connect = ConnectPaths(gateway, Guard(**guard), nothing)  # type: ignore[arg-type]
+        connect = ConnectPaths(gateway, Guard(**guard), nothing)
         if known:
             connect.serve_at(local)
         else:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -16,15 +15,6 @@ from trunkline.errors import RemoteError
 @pytest.fixture
 def lines() -> StringIO:
     return StringIO()
-
-
-@pytest.fixture(autouse=True)
-def _restore() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 def test_a_call_is_one_line_with_its_id_and_without_its_arguments(lines: StringIO) -> None:

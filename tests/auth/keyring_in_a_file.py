@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import keyring
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
 
@@ -39,3 +42,14 @@ class Keyring(KeyringBackend):
 
     def _place(self) -> Path:
         return Path(os.environ["KEYRING_IN_A_FILE"])
+
+
+@contextmanager
+def chosen(backend: KeyringBackend) -> Iterator[None]:
+    """The library uses this backend meanwhile: by itself it chooses once in the life of a process."""
+    before = keyring.get_keyring()
+    keyring.set_keyring(backend)
+    try:
+        yield
+    finally:
+        keyring.set_keyring(before)

@@ -15,7 +15,7 @@ import keyring
 import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
-from tests.auth.keyring_in_a_file import Keyring
+from tests.auth.keyring_in_a_file import Keyring, chosen
 from tests.storage.stages import Stage
 from trunkline.auth.doors import TokenStore
 from trunkline.auth.keeping import FileStore, MemoryStore, system_store
@@ -41,10 +41,8 @@ def kept(issuer: str = ISSUER, resource: str = RESOURCE, access: str = "s3cret-a
 
 @pytest.fixture(autouse=True)
 def no_keyring() -> Iterator[None]:
-    before = keyring.get_keyring()
-    keyring.set_keyring(NoKeyring())
-    yield
-    keyring.set_keyring(before)
+    with chosen(NoKeyring()):
+        yield
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import asyncio
 import time
 from pathlib import Path
 
-import keyring
 import pytest
 from aiohttp import web
 from keyring.backends.fail import Keyring as NoKeyring
 
-from tests.auth.keyring_in_a_file import Keyring
+from tests.auth.keyring_in_a_file import Keyring, chosen
 from tests.auth.provider import Granted, Protected, protected
 from tests.auth.stage_refreshing import store_at
 from tests.storage.conftest import url  # noqa: F401
@@ -35,14 +34,11 @@ async def signed_in(server: Protected, store: TokenStore) -> None:
 async def test_three_processes_make_one_token_request(
     sealed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = "tests.auth.keyring_in_a_file.Keyring" if sealed else "keyring.backends.fail.Keyring"
-    # The library chooses once: not by what only the processes of this test are to see.
-    before = keyring.get_keyring()
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
-    monkeypatch.setenv("KEYRING_IN_A_FILE", str(tmp_path / "keyring"))
-    keyring.set_keyring(Keyring() if sealed else NoKeyring())
     folder = tmp_path / "kept"
-    try:
+    with chosen(Keyring() if sealed else NoKeyring()):
+        backend = "tests.auth.keyring_in_a_file.Keyring" if sealed else "keyring.backends.fail.Keyring"
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
+        monkeypatch.setenv("KEYRING_IN_A_FILE", str(tmp_path / "keyring"))
         async with protected() as server:
             await signed_in(server, system_store(folder))
             issue = server.provider.site.answers["/token"]
@@ -61,13 +57,16 @@ async def test_three_processes_make_one_token_request(
 
             assert codes == [0, 0, 0]
             assert [stage.kill() for stage in stages] == [["ready", *["hello done"] * 3]] * 3
-            (form,) = server.provider.calls("/token")
-            assert (form["grant_type"], form["refresh_token"]) == ("refresh_token", "refresh-0")
-            kept = await system_store(folder).load(server.provider.issuer, server.url)
-            assert kept is not None and kept.tokens is not None and kept.tokens.refresh_token is not None
-            assert server.provider.refreshes[kept.tokens.refresh_token].live
-    finally:
-        keyring.set_keyring(before)
+            await refreshed_once(server, system_store(folder))
+
+
+async def refreshed_once(server: Protected, store: TokenStore) -> None:
+    """The provider was asked once, and what it gave last is kept."""
+    (form,) = server.provider.calls("/token")
+    assert (form["grant_type"], form["refresh_token"]) == ("refresh_token", "refresh-0")
+    kept = await store.load(server.provider.issuer, server.url)
+    assert kept is not None and kept.tokens is not None and kept.tokens.refresh_token is not None
+    assert server.provider.refreshes[kept.tokens.refresh_token].live
 
 
 async def taken_over(server: Protected, store: TokenStore, folder: Path, *database: str) -> None:
@@ -102,11 +101,7 @@ async def taken_over(server: Protected, store: TokenStore, folder: Path, *databa
         first.kill()
         lines = second.kill()
     assert lines == ["ready", *["hello done"] * 3]
-    (form,) = server.provider.calls("/token")
-    assert (form["grant_type"], form["refresh_token"]) == ("refresh_token", "refresh-0")
-    kept = await store.load(server.provider.issuer, server.url)
-    assert kept is not None and kept.tokens is not None and kept.tokens.refresh_token is not None
-    assert server.provider.refreshes[kept.tokens.refresh_token].live
+    await refreshed_once(server, store)
 
 
 async def test_who_is_killed_while_it_refreshes_is_followed_by_the_next_process(

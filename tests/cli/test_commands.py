@@ -82,8 +82,8 @@ class Up:
 @pytest.fixture(scope="module")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("up") / "mcp.json"
-    weather = SERVE_WEATHER
-    servers = {"weather": weather, "broken": {"command": "no-such-command-here"}, "off": {**weather, "disabled": True}}
+    off = {**SERVE_WEATHER, "disabled": True}
+    servers = {"weather": SERVE_WEATHER, "broken": {"command": "no-such-command-here"}, "off": off}
     path.write_text(json.dumps({"mcpServers": servers}))
     return path
 

@@ -31,8 +31,7 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_a_whole_gateway_by_search(tmp_path: Path) -> None:
-    server = SERVE_WEATHER
-    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"weather": server}}))
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"weather": SERVE_WEATHER}}))
     up = Up("--progressive", str(tmp_path / "mcp.json"))
     try:
         listed = run("tools", up.url, "--json")

@@ -188,8 +188,7 @@ class ConnectPaths:
         if self._guard.known and (reached.scheme == "https" or is_loopback(reached.hostname or "")):
             self.base = base
             return
-        entries = [entry for entry in self._gateway.plan.entries if not entry.disabled]
-        each = [entry.name for entry in entries if entry.auth is not None and entry.auth.per == "principal"]
+        each = [entry.name for entry in self._gateway.plan.entries if entry.per_principal and not entry.disabled]
         if each:
             where = base if self._guard.known else "the address that a proxy has"
             raise ConfigError(
@@ -368,8 +367,7 @@ class ConnectPaths:
         except (SealError, msgspec.MsgspecError):
             return None
         entry = next((one for one in self._gateway.plan.entries if one.name == ticket.server), None)
-        wanted = entry is not None and entry.auth is not None and entry.auth.per == "principal"
-        return (ticket, entry) if entry is not None and wanted and time.time() < ticket.ends else None
+        return (ticket, entry) if entry is not None and entry.per_principal and time.time() < ticket.ends else None
 
     def _agreed(self, cookie: str, sealed: str, proof: str) -> bool:
         try:

@@ -55,7 +55,7 @@ class Connecting:
         hear: Callable[[str], None],
         mask: Mask,
     ) -> None:
-        self.each = entry.auth is not None and entry.auth.per == "principal"
+        self.each = entry.per_principal
         """Whether each caller has an account of its own there."""
         self._entry = entry
         self._dial = dial

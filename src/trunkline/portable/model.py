@@ -82,6 +82,11 @@ class Entry:
     document: str = ""
     secret_values: frozenset[str] = field(default=frozenset(), compare=False)
 
+    @property
+    def per_principal(self) -> bool:
+        """Whether each caller has an account of its own there."""
+        return self.auth is not None and self.auth.per == "principal"
+
     def admits(self, tool: str) -> bool:
         """Whether the tool lists let this tool through."""
         if any(_matches(pattern, tool) for pattern in self.deny):
