@@ -85,16 +85,17 @@ async def test_a_gateway_that_is_killed_comes_back_to_its_calls(tmp_path, monkey
             short = await client.start("py__crawl", name="short", seconds=0.1)
             assert (await short.result()).text == "short took its time"
             kept = {
-                "crawl": (await client.start("py__crawl", name="crawl", seconds=12)).id,
-                "npm": (await client.start(LONG, duration=12, steps=3)).id,
-                "pay": (await client.start("py__pay", name="pay", seconds=12)).id,
+                "crawl": (await client.start("py__crawl", name="crawl", seconds=60)).id,
+                "npm": (await client.start(LONG, duration=20, steps=3)).id,
+                "pay": (await client.start("py__pay", name="pay", seconds=60)).id,
             }
         # A client that knows nothing of tasks is told where to look when it waited long enough.
-        told = await plain(url, "call", "py__crawl", '{"name": "plain", "seconds": 12}')
+        told = await plain(url, "call", "py__crawl", '{"name": "plain", "seconds": 60}')
         uri = told["content"][1]["uri"]
         await until(lambda: {"crawl began", "pay began", "plain began"} <= set(noted(tmp_path)))
         up.stop(signal.SIGKILL)
         assert "crawl ended" not in noted(tmp_path)
+        (tmp_path / "go").touch()
 
         up = await asyncio.to_thread(Up, path, "--port", port)
         async with Client(url) as client:
@@ -122,15 +123,16 @@ async def test_a_server_that_is_killed_is_called_again_where_that_does_no_harm(t
     try:
         async with aiohttp.ClientSession() as http:
             caller = Caller(up.url, http)
-            crawl = await caller.start("py__crawl", name="crawl", seconds=8)
-            pay = await caller.start("py__pay", name="pay", seconds=8)
-            npm = await caller.start(LONG, duration=8, steps=3)
+            crawl = await caller.start("py__crawl", name="crawl", seconds=60)
+            pay = await caller.start("py__pay", name="pay", seconds=60)
+            npm = await caller.start(LONG, duration=12, steps=3)
             await until(lambda: {"crawl began", "pay began"} <= set(noted(tmp_path)))
             await asyncio.sleep(0.5)
             doomed = [processes(up.process.pid, word) for word in ("crawler.py", "server-everything")]
             assert all(doomed)
             for pid in doomed[0] + doomed[1]:
                 os.kill(pid, signal.SIGKILL)
+            (tmp_path / "go").touch()
 
             again = await caller.ended(crawl, 60)
             assert again["result"]["content"][0]["text"] == "crawl took its time"
@@ -155,9 +157,10 @@ async def test_another_replica_finishes_what_a_killed_one_began(tmp_path, databa
             first, second = (Caller(up.url, http) for up in ups)
             done = await first.start("py__crawl", name="done", seconds=0.1)
             assert (await second.ended(done))["result"]["content"][0]["text"] == "done took its time"
-            crawl = await first.start("py__crawl", name="crawl", seconds=4)
+            crawl = await first.start("py__crawl", name="crawl", seconds=60)
             await until(lambda: "crawl began" in noted(tmp_path))
             ups[0].stop(signal.SIGKILL)
+            (tmp_path / "go").touch()
             taken = await second.ended(crawl, 90)
             assert taken["result"]["content"][0]["text"] == "crawl took its time"
             assert taken["_meta"]["dev.trunkline/attempt"] == 2
