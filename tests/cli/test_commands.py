@@ -22,7 +22,7 @@ SERVE_WEATHER = {
     "command": sys.executable,
     "args": ["-c", f"import runpy; runpy.run_path({WEATHER!r})['server'].run()"],
 }
-"""Its entry in a configuration; a process of `trunkline up --stdio` takes three times as long to start."""
+"""Its entry in a configuration; a process of `trunkline up --stdio` takes longer to start."""
 
 
 def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -175,6 +175,22 @@ def test_a_file_is_a_target_like_a_url(configuration: Path) -> None:
 
 def test_a_server_in_python_is_a_target() -> None:
     assert run("call", f"{WEATHER}:server", "forecast", "city=Oslo").stdout == "Oslo: sun for 1 day\n"
+
+
+def test_a_server_in_python_starts_without_what_calls_out(tmp_path: Path) -> None:
+    server = tmp_path / "server.py"
+    server.write_text(
+        "import sys\nfrom trunkline import Server\nserver = Server('x')\n"
+        "@server.tool\ndef loaded() -> list[str]:\n"
+        "    return [name for name in ('aiohttp', 'sqlalchemy', 'trunkline.gateway') if name in sys.modules]\n"
+    )
+    up = Up(str(server))
+    try:
+        called = run("call", up.url, "loaded", "--json")
+    finally:
+        up.stop()
+
+    assert json.loads(called.stdout)["structuredContent"] == {"result": []}
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import sys
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
-
-from aiohttp import web
 
 from trunkline.auth.addresses import is_loopback
 from trunkline.errors import ConfigError, SignInError, SignInNeeded
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 SECONDS = 300.0
 """Seconds a person has to sign in, unless said otherwise."""
@@ -91,6 +92,9 @@ class Browser:
     @asynccontextmanager
     async def visit(self, redirect_uri: str | None) -> AsyncIterator[Visit]:
         """Listen on loopback; on any free port unless the address names one (RFC 8252, 7.3)."""
+        # A server of web pages, which the gateway never needs: it has its own page to connect an account.
+        from aiohttp import web
+
         host, port, path = _place(redirect_uri)
         visit = _LoopbackVisit(self._open, self._say, self._paste, self._seconds)
         runner = web.ServerRunner(web.Server(visit.handle), access_log=None, shutdown_timeout=1.0)
@@ -154,8 +158,10 @@ class _LoopbackVisit:
                 wait.cancel()
             await asyncio.gather(*waits[1:], return_exceptions=True)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
         """A request to the listener; nothing it says is shown."""
+        from aiohttp import web
+
         address = f"{self.redirect_uri.partition('?')[0]}?{request.query_string}"
         place = request.method == "GET" and request.path == self._path
         # A page elsewhere can have its own name resolve to loopback; it cannot choose the Host header.

@@ -58,9 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _configured(target: Target) -> Listen:
     """What the file says about serving, which mistakes it may have is told later."""
+    if target.kind != "config":
+        return Listen()
+    # Reading servers brings in the gateway, and all that calls out; a server in Python needs none of it.
     from trunkline.assembly.settings import is_native, read_settings
 
-    return read_settings(target.value).listen if target.kind == "config" and is_native(target.value) else Listen()
+    return read_settings(target.value).listen if is_native(target.value) else Listen()
 
 
 def _keep_workers(arguments: argparse.Namespace, target: Target, configured: Listen, count: int) -> int:
