@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class Other:
         await asyncio.wait([waiting, self._reading], timeout=60, return_when=asyncio.FIRST_COMPLETED)
         assert self._done.is_set(), f"{self.who} did not finish:\n{self._log.read_text()[-3000:]}"
 
+    def check(self) -> None:
+        """Fails where it has ended by itself: nothing would be counted from then on."""
+        assert self._reading is not None
+        assert not self._reading.done(), f"{self.who} ended:\n{self._log.read_text()[-3000:]}"
+
     async def destroy(self) -> None:
         """End it."""
         if self._process is not None and self._process.returncode is None:
@@ -83,5 +89,7 @@ class Other:
                 self._ledger.given_up.append(GivenUp(self.who, told["when"], told["gave_up"]))
             elif "note" in told:
                 self.notes.append(told["note"])
+                if told["note"].startswith("unhandled"):
+                    print(f"{self.who}: {told['note']}", file=sys.stderr)
             elif told.get("done"):
                 self._done.set()

@@ -164,6 +164,8 @@ class Storm:
             away.append(asyncio.create_task(self.kill(victim)))
             await asyncio.sleep(self._random.uniform(0.7, 1.3) * shape.gap)
         await asyncio.gather(*away)
+        for other in self.others:
+            other.check()
 
     async def kill(self, victim: Web) -> None:
         """SIGKILL to a replica; waits until it is back."""

@@ -52,13 +52,15 @@ async def test_a_storm_that_lasts(request: pytest.FixtureRequest, home: Path, ki
         others=() if alone else KINDS, legacy=not alone,
     )  # fmt: skip
     storm = Storm(shape, home, storage)
-    async with storm.running(), storm.theirs(), storm.ours():
-        while len(storm.ledger.calls) < calls:
-            await storm.kill_in_turn()
-            if not alone and storm.chance(0.1):
-                await storm.deploy()
-            await asyncio.sleep(0)
-    print(storm.ledger.table(), file=sys.stderr)
+    try:
+        async with storm.running(), storm.theirs(), storm.ours():
+            while len(storm.ledger.calls) < calls:
+                await storm.kill_in_turn()
+                if not alone and storm.chance(0.1):
+                    await storm.deploy()
+                await asyncio.sleep(0)
+    finally:
+        print(storm.ledger.table(), file=sys.stderr)
     assert not storm.behind
     found = faults(storm.ledger, storm.folder.executions())
     assert not found, f"{len(found)} faults:\n" + "\n".join(one[:300] for one in found[:200])

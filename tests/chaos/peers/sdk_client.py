@@ -91,6 +91,8 @@ async def made(what, send, id=""):
     try:
         await send()
     except Exception as error:
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            (error,) = error.exceptions
         why, again = f"{type(error).__name__}: {error}", retriable(error)
     say(what=what, began=began, ended=time.time(), why=why, retriable=again, id=id)
     return why
@@ -119,7 +121,15 @@ def calls(client, number):
 
 
 async def call():
-    async with client() as caller:
+    caller = None
+
+    async def connect():
+        nonlocal caller
+        caller = await stack.enter_async_context(client())
+
+    async with contextlib.AsyncExitStack() as stack:
+        while await made("connect", connect):
+            await asyncio.sleep(0.3)
         number = 0
         while not stop.is_set():
             number += 1

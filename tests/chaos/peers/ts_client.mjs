@@ -98,7 +98,11 @@ function next(client, number) {
 }
 
 async function call() {
-  const client = await connected();
+  let client;
+  const connect = async () => {
+    client = await connected();
+  };
+  while (await made('connect', connect)) await sleep(0.3);
   for (let number = 1; !stopped; number++) {
     const [what, send] = next(client, number);
     const counts = what.startsWith('count');
@@ -172,6 +176,9 @@ async function listenOn() {
     await sleep(0.3);
   }
 }
+
+// What the SDK leaves unhandled would end this process, and with it what is to be counted.
+process.on('unhandledRejection', error => say({ note: `unhandled: ${error?.stack}` }));
 
 const calling = call();
 listenOn();
