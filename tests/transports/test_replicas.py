@@ -239,6 +239,18 @@ class TestChanges:
         assert message is not None
         assert message["method"] == "notifications/tools/list_changed"
 
+    async def test_what_is_for_one_replica_is_heard_there_alone(self, pair: Pair) -> None:
+        a, b = pair
+        await a.web.begin()
+        ear = Events(await a.web.get())
+        b.stage.publish(Change("tools", here=True))
+        a.stage.publish(Change("prompts", here=True))
+        b.stage.publish(Change("resources"))
+        for kind in ("prompts", "resources"):
+            message = await ear.message()
+            assert message is not None
+            assert message["method"] == f"notifications/{kind}/list_changed"
+
     async def test_a_client_that_comes_back_elsewhere_looks_at_everything(self, pair: Pair) -> None:
         a, b = pair
         await a.web.begin()

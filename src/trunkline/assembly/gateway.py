@@ -31,7 +31,6 @@ from trunkline.auth.replay import LocalWindow
 from trunkline.auth.resource_server import ResourceServer
 from trunkline.engine.doors import Authenticator, Extension, Interceptor, KeyRing
 from trunkline.engine.engine import Engine
-from trunkline.engine.memory import LocalBus
 from trunkline.engine.sealed import Keys
 from trunkline.errors import ConfigError
 from trunkline.gateway import Carrying, Endpoint, Face, Federation, ProgressiveEngine, UpstreamStatus
@@ -170,8 +169,7 @@ class Gateway:
         engine = made(provider, interceptors=interceptors, keys=self.keys, observer=CallLog())
         carrying = Carrying(provider, self.keys, name)
         engine.extend(*((carrying.extension(),) if tasks is None else tasks(carrying)))
-        # Every replica notices by itself what changes at its upstreams.
-        return Application(engine, name=name, shared=self.shared, bus=LocalBus(), settled=settled)
+        return Application(engine, name=name, shared=self.shared, settled=settled)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

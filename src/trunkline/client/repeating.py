@@ -39,8 +39,8 @@ _PAUSES: dict[Fate, tuple[float, float]] = {
 """Seconds between a request and its first repetition, least and most; drawn evenly, so that those who failed together
 do not come back together. Each further pause is twice as long."""
 
-_LONGEST = 4.0
-"""Seconds between two repetitions, at most, where nobody asked for more."""
+_LONGEST: dict[Fate, float] = {"lost": 2.0, "busy": 4.0, "told": 4.0}
+"""Seconds between two repetitions, at most, where nobody asked for more; what is replaced is there in a moment."""
 
 AWAY = 60.0
 """Seconds a server may be away: a process that is replaced loads, balancers look only every few seconds, and the next
@@ -96,7 +96,7 @@ class Repeating:
         if fate is None or self._number == self._tries:
             return None
         least, most = _PAUSES[fate]
-        pause = min(random.uniform(least, most) * 2.0 ** min(self._number, 10), _LONGEST)  # noqa: S311
+        pause = min(random.uniform(least, most) * 2.0 ** min(self._number, 10), _LONGEST[fate])  # noqa: S311
         # Who asks for a while gets it; those who were asked together still do not come back together.
         asked = asked_wait(error) or 0.0
         room = min(self.left, self._began + _SPANS[fate] - time.monotonic()) - asked

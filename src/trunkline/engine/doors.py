@@ -38,12 +38,13 @@ class Change(msgspec.Struct, frozen=True):
     """Something a listener may want to know: a list changed, or the resource `uri` did.
 
     `everything` stands for whatever may have changed unseen: each listener hears of all it listens to. `owner` limits
-    it to one principal (`Principal.owner`); None is for everyone.
+    it to one principal (`Principal.owner`); None is for everyone. `here` keeps it to the listeners of this replica.
     """
 
     kind: ChangeKind
     uri: str | None = None
     owner: str | None = None
+    here: bool = False
 
 
 class InputRequest(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The doors' in-memory implementations: one process, nothing survives it.
 
 What it is for: what a single process needs, and the executable description of what a store must do.
-What may live here: `Bus`, `SessionStore`, `EventLog` and `Replicas` over plain dicts, bounded.
+What may live here: `SessionStore`, `EventLog`, `Notes` and `Replicas` over plain dicts, bounded.
 What may not: anything shared between processes.
 """
 
@@ -13,31 +13,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 
-from trunkline.engine.doors import Change, SessionState, Tail
+from trunkline.engine.doors import SessionState, Tail
 from trunkline.protocol.messages import Id
-
-
-class LocalBus:
-    """Carries changes within this process."""
-
-    def __init__(self) -> None:
-        self._listeners: dict[int, Callable[[Change], None]] = {}
-        self._ids = itertools.count()
-
-    def publish(self, change: Change) -> None:
-        """Tell every listener, in the order they came."""
-        for listener in list(self._listeners.values()):
-            listener(change)
-
-    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Be told; returns what ends it."""
-        key = next(self._ids)
-        self._listeners[key] = listener
-
-        def unsubscribe() -> None:
-            self._listeners.pop(key, None)
-
-        return unsubscribe
 
 
 class MemoryNotes:

@@ -85,6 +85,8 @@ class Face:
         self._listeners: list[Callable[[Change], None]] = []
         self._followed: dict[str, tuple[Route, int]] = {}
         self._hidden: frozenset[str] = frozenset()
+        self._learned: set[tuple[str, Kind]] = set()
+        self._lacked: set[Kind] = set()
         self._catalog: Catalog | None = None
         self._tell = {name: partial(self._heard, name) for name in self._upstreams}
         self._retiring = Retiring(limits.drain)
@@ -258,6 +260,7 @@ class Face:
         self._started = True
         self._dialler.hold()
         for upstream in self._upstreams.values():
+            self._learned.update((upstream.name, kind) for kind in upstream.shelf.lists)
             upstream.listeners.append(self._tell[upstream.name])
             upstream.start()
 
@@ -345,14 +348,17 @@ class Face:
             if route.upstream in names:
                 for _ in range(count):
                     self._upstreams[route.upstream].follow(route.name)
-                self._publish(Change("resource", uri))
+                self._publish(Change("resource", uri, here=True))
 
     async def _list(self, kind: Kind, context: Context) -> Result:
         cursor = context.params.cursor if isinstance(context.params.cursor, str) else None
         if cursor is None:
             await self._refresh(kind)
         stale = any(upstream.stale(kind) for upstream in self._upstreams.values())
-        return self.catalog.page(kind, cursor, self.lacking(kind), stale)
+        lacking = self.lacking(kind)
+        if lacking:
+            self._lacked.add(kind)
+        return self.catalog.page(kind, cursor, lacking, stale)
 
     async def _refresh(self, *kinds: Kind) -> None:
         """Ask every upstream whose list is not good, all at once; a slow one is left behind after a while."""
@@ -438,17 +444,30 @@ class Face:
     def _heard(self, name: str, kind: Kind | None, uri: str | None) -> None:
         """An upstream changed: a list, a resource, or its state."""
         if uri is not None:
-            self._publish(Change("resource", self.catalog.expose(name, uri)))
+            # A replica whose clients listen to it hears of it from the upstream.
+            self._publish(Change("resource", self.catalog.expose(name, uri), here=True))
             return
         self._catalog = None
         if kind is not None:
-            self._publish(Change(_CHANGES[kind]))
+            self._publish(Change(_CHANGES[kind], here=not self._is_news(name, kind)))
             return
         hidden = frozenset(upstream.name for upstream in self._upstreams.values() if upstream.hidden)
         if hidden != self._hidden:
             self._hidden = hidden
             for changed in ("tools", "prompts", "resources"):
                 self._publish(Change(changed))
+
+    def _is_news(self, name: str, kind: Kind) -> bool:
+        """Whether clients of all replicas are told of a list that changed.
+
+        Replicas notice one after the other, and whoever was told by the first may have asked the last. What a replica
+        learns at its start is no news elsewhere, unless it gave a list out without it.
+        """
+        news = (name, kind) in self._learned or kind in self._lacked
+        self._learned.add((name, kind))
+        if not self.lacking(kind):
+            self._lacked.discard(kind)
+        return news
 
     def _publish(self, change: Change) -> None:
         for listener in list(self._listeners):

@@ -35,7 +35,6 @@ class Application:
         authenticator: says who calls; None makes every caller `ANONYMOUS`.
         name: tells it from other applications that share the same; their sessions and changes stay apart.
         shared: what replicas share, started and stopped with this; by default this process is alone.
-        bus: carries changes; by default to all replicas.
         call_timeout: seconds a call may run; None for no limit.
         settled: whether what was started is as good as it will be soon; asked until it says so once.
     """
@@ -47,7 +46,6 @@ class Application:
         authenticator: Authenticator | None = None,
         name: str = "",
         shared: Shared | None = None,
-        bus: Bus | None = None,
         call_timeout: float | None = None,
         settled: Callable[[], bool] | None = None,
     ) -> None:
@@ -55,7 +53,7 @@ class Application:
         self.name = name
         self.shared: Shared = shared or Alone()
         self.authenticate_with(authenticator)
-        self.bus: Bus = bus or SharedBus(self.shared.replicas, name)
+        self.bus: Bus = SharedBus(self.shared.replicas, name)
         self.call_timeout = call_timeout
         self.inflight = InFlight()
         self.hub = ListenHub(self.bus)

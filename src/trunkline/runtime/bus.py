@@ -37,8 +37,11 @@ class SharedBus:
         self._leave: tuple[Callable[[], None], ...] = ()
 
     def publish(self, change: Change) -> None:
-        """Tell every listener here at once, and those of other replicas soon."""
-        self._replicas.broadcast(self._topic, _encode(change))
+        """Tell every listener here at once, and those of other replicas soon where it is not for this one alone."""
+        if change.here:
+            change = Change(change.kind, change.uri, change.owner)
+        else:
+            self._replicas.broadcast(self._topic, _encode(change))
         self._deliver(change)
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
