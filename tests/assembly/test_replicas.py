@@ -17,6 +17,8 @@ from trunkline.protocol.revisions import Era
 from trunkline.storage import keyfile
 from trunkline.storage.schema import upgrade
 
+PAGE = "notes://page"
+
 
 class Replica:
     """A gateway with an upstream of its own, which stands for what this replica sees of the one they share."""
@@ -24,6 +26,8 @@ class Replica:
     def __init__(self, folder: Path, database: str, keys: Path) -> None:
         folder.mkdir()
         self.upstream = Server("notes")
+        self.page = "first"
+        self.upstream.resource(PAGE, ttl_ms=60_000)(lambda: self.page)
         self._folder = folder
         self._sharing = Sharing(database, str(keys))
         self.show("old")
@@ -48,6 +52,7 @@ class Replica:
             gateway = read_gateway(str(config), sharing=self._sharing)
             async with Client(gateway) as client:
                 assert "notes__old" in await names(client)
+                await asyncio.gather(client.resources(), client.templates(), client.prompts())
                 yield gateway
 
 
@@ -60,13 +65,13 @@ async def pair(url: str, tmp_path: Path) -> AsyncIterator[tuple[Replica, Replica
 
 
 @contextlib.asynccontextmanager
-async def listening(client: Client) -> AsyncIterator[asyncio.Queue[str]]:
-    """What a client hears of lists, from the moment its server has confirmed."""
+async def listening(client: Client, *uris: str) -> AsyncIterator[asyncio.Queue[str]]:
+    """What a client hears of lists and resources, from the moment its server has confirmed."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     ready = asyncio.Event()
 
     async def listen() -> None:
-        async for change in client.listen(tools=True, prompts=True, resources=True, on_ready=ready.set):
+        async for change in client.listen(*uris, tools=True, prompts=True, resources=True, on_ready=ready.set):
             heard.put_nowait(change.kind)
 
     task = asyncio.create_task(listen())
@@ -77,6 +82,12 @@ async def listening(client: Client) -> AsyncIterator[asyncio.Queue[str]]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def read(gateway: Gateway) -> str:
+    """What a client gets that has not read it before."""
+    async with Client(gateway) as client:
+        return (await client.read(PAGE)).text
 
 
 async def names(client: Client) -> list[str]:
@@ -112,4 +123,31 @@ async def test_what_a_replica_learns_at_its_start_is_no_news_to_clients_of_other
         async with b.running():
             b.show("new")
             assert await heard.get() == "tools"
+        assert heard.empty()
+
+
+async def test_what_one_replica_is_told_of_no_other_goes_on_giving_out(pair: tuple[Replica, Replica]) -> None:
+    a, b = pair
+    async with (
+        a.running() as here,
+        b.running() as there,
+        Client(here) as client,
+        listening(client, PAGE) as heard,
+        asyncio.timeout(30),
+    ):
+        assert await read(there) == "first"
+        a.page = b.page = "second"
+        assert await read(there) == "first"
+        a.upstream.notify_resource_updated(PAGE)
+        assert await heard.get() == "resource"
+        # The other one, where nobody listens, had given the old one out: whoever took it hears of it again.
+        assert await heard.get() == "resource"
+        assert await read(there) == "second"
+        # Nothing but that: one that was only kept misled nobody.
+        a.page = b.page = "third"
+        a.upstream.notify_resource_updated(PAGE)
+        assert await heard.get() == "resource"
+        while there.statuses()[0].cached:
+            await asyncio.sleep(0.05)
+        assert await read(there) == "third"
         assert heard.empty()

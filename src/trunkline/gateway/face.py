@@ -441,11 +441,11 @@ class Face:
             upstream.name, self._labels[upstream.name], dict(upstream.shelf.lists), upstream.reads(), upstream.hidden
         )
 
-    def _heard(self, name: str, kind: Kind | None, uri: str | None) -> None:
+    def _heard(self, name: str, kind: Kind | None, uri: str | None, everywhere: bool) -> None:
         """An upstream changed: a list, a resource, or its state."""
         if uri is not None:
             # A replica whose clients listen to it hears of it from the upstream.
-            self._publish(Change("resource", self.catalog.expose(name, uri), here=True))
+            self._publish(Change("resource", self.catalog.expose(name, uri), here=not everywhere))
             return
         self._catalog = None
         if kind is not None:

@@ -41,6 +41,8 @@ class _Kept(NamedTuple):
     result: Result
     until: float
     size: int
+    given: bool = False
+    """To somebody who did not wait for it to be read."""
 
 
 class Reads:
@@ -89,11 +91,14 @@ class Reads:
             return await read() if found is None else found
         return await self._lead(flight, context, (everybody, own), read)
 
-    def drop(self, uri: str | None = None) -> None:
-        """A resource changed, or all may have; also what is just being read."""
+    def drop(self, uri: str | None = None) -> bool:
+        """A resource changed, or all may have; also what is just being read.
+
+        Returns whether any of it was given out: perhaps to somebody who had asked because of the change.
+        """
         self._edition += 1
-        for key in [key for key in self._kept if uri is None or key[0] == uri]:
-            self._remove(key)
+        dropped = [self._remove(key) for key in list(self._kept) if uri is None or key[0] == uri]
+        return any(kept.given for kept in dropped)
 
     async def _lead(self, flight: Key, context: Context, keys: tuple[Key, Key], read: Read) -> Result:
         done = self._flights[flight] = asyncio.get_running_loop().create_future()
@@ -112,7 +117,7 @@ class Reads:
         for key in keys:
             kept = self._kept.get(key)
             if kept is not None and now < kept.until:
-                self._kept[key] = self._kept.pop(key)
+                self._kept[key] = self._kept.pop(key)._replace(given=True)
                 self.hits += 1
                 return {**kept.result, "ttlMs": int((kept.until - now) * 1000)}
         return None
@@ -137,8 +142,10 @@ class Reads:
         while len(self._kept) > self._entries or self._size > self._bytes:
             self._remove(next(iter(self._kept)))
 
-    def _remove(self, key: Key) -> None:
-        self._size -= self._kept.pop(key).size
+    def _remove(self, key: Key) -> _Kept:
+        kept = self._kept.pop(key)
+        self._size -= kept.size
+        return kept
 
 
 def _plain(context: Context, params: Mapping[str, object]) -> bool:

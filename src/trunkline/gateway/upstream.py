@@ -46,6 +46,7 @@ from trunkline.gateway.sessions import Key, Sessions, key_of
 from trunkline.gateway.shelf import Shelf
 from trunkline.gateway.status import UpstreamStatus, last_error
 from trunkline.gateway.supervision import Backoff, Status, Supervised
+from trunkline.gateway.updates import Updates
 from trunkline.portable.model import Entry
 
 _log = logging.getLogger("trunkline.gateway")
@@ -84,8 +85,9 @@ class Upstream:
         self.name = entry.name
         self.capabilities: Mapping[str, object] | None = None
         """What it declared when it was last connected."""
-        self.listeners: list[Callable[[Kind | None, str | None], None]] = []
-        """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state."""
+        self.listeners: list[Callable[[Kind | None, str | None, bool], None]] = []
+        """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state; and
+        whether a resource is for clients of other replicas too."""
         self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
         self.mask = Mask(entry.secret_values)
         self._limits = limits
@@ -109,6 +111,7 @@ class Upstream:
         self._requests = Requests(entry, limits, self.shelf, self.approval)
         self._holding = Holding(self.name, limits, self.replica, lambda: elsewhere.inflight)
         self._reads = Reads()
+        self._updates = Updates(self.name, self._reads, elsewhere.replicas, partial(self._tell, None))
         self._circuit = Circuit(self.name, limits.silences, limits.silence)
         self.calls = 0
         """Requests on their way to it and back."""
@@ -123,6 +126,7 @@ class Upstream:
     def start(self) -> None:
         """Want it connected; paired with `stop`, so that several providers may share it."""
         self._users += 1
+        self._updates.start()
         self._supervised.start()
 
     async def stop(self) -> None:
@@ -130,6 +134,7 @@ class Upstream:
         self._users -= 1
         if self._users > 0:
             return
+        self._updates.stop()
         if self._learning is not None:
             self._learning.cancel()
         await self.shelf.stop()
@@ -470,8 +475,7 @@ class Upstream:
         elif notification.method == following.UPDATED:
             uri = notification.params.get("uri")
             if isinstance(uri, str):
-                self._reads.drop(uri)
-                self._tell(None, uri)
+                self._updates.note(uri)
 
     def _missed(self) -> None:
         """Nobody listened for a while: whatever changed meanwhile shows when the lists are read again."""
@@ -482,9 +486,9 @@ class Upstream:
     def _offers(self, kind: Kind) -> bool:
         return self.capabilities is None or shelf.offers(self.capabilities, kind)
 
-    def _tell(self, kind: Kind | None, uri: str | None) -> None:
+    def _tell(self, kind: Kind | None, uri: str | None, everywhere: bool = False) -> None:
         for listener in list(self.listeners):
-            listener(kind, uri)
+            listener(kind, uri, everywhere)
 
 
 def _backoff(entry: Entry) -> Backoff:
