@@ -50,7 +50,8 @@ class Caller:
 
     def __init__(self, url: str, era: Era, ledger: Ledger, seed: int, number: int, *, legacy: bool) -> None:
         self.who = f"ours {era}"
-        self.client = Client(url, era=era, elicit=answered)
+        # What is lost with one replica after the other is answered as long as its caller has patience.
+        self.client = Client(url, era=era, elicit=answered, timeout=180)
         self._ledger = ledger
         self._random = random.Random(f"{seed} {number}")
         self._number = number

@@ -60,7 +60,7 @@ async def test_a_storm_that_lasts(request: pytest.FixtureRequest, home: Path, ki
                     await storm.deploy()
                 await asyncio.sleep(0)
     finally:
-        print(storm.ledger.table(), file=sys.stderr)
+        found = faults(storm.ledger, storm.folder.executions())
+        print(storm.ledger.table(), *(one[:300] for one in found[:200]), sep="\n", file=sys.stderr)
     assert not storm.behind
-    found = faults(storm.ledger, storm.folder.executions())
-    assert not found, f"{len(found)} faults:\n" + "\n".join(one[:300] for one in found[:200])
+    assert not found, f"{len(found)} faults"

@@ -42,9 +42,10 @@ do not come back together. Each further pause is twice as long."""
 _LONGEST: dict[Fate, float] = {"lost": 2.0, "busy": 4.0, "told": 4.0}
 """Seconds between two repetitions, at most, where nobody asked for more; what is replaced is there in a moment."""
 
-AWAY = 60.0
-"""Seconds a server may be away: a process that is replaced loads, balancers look only every few seconds, and the next
-process may be lost as well. In a storm of a kill every two seconds, thirty were too few for one call in a thousand."""
+AWAY = 180.0
+"""Seconds a server may be away, for callers who give their requests that long: a process that is replaced loads,
+balancers look only every few seconds, and the next process may be lost as well. In a storm of a kill every two seconds,
+thirty were too few for one call in a thousand, and sixty for one in ten thousand."""
 
 BRIEF = 5.0
 """The same where waiting for longer is not worth it: somebody is there to say what is wrong, or others wait as well."""
