@@ -127,7 +127,7 @@ async def test_a_list_that_was_asked_for_before_a_change_says_nothing_after_it()
         await answers[len(asked) - 1].wait()
         return {"tools": [{**TOOL, "description": description}]}
 
-    shelf = Shelf("up", ask, None, lambda kind: None)
+    shelf = Shelf("up", ask, None, lambda kind, known: None)
     shelf.pin(Pinning("strict", pins_of(None, [TOOL])))
     settling = asyncio.create_task(shelf.settle("tools", 10))
     await until(lambda: len(asked) == 1)
@@ -148,6 +148,6 @@ async def test_a_list_that_changes_without_end_is_not_asked_for_without_end():
         shelf.expire("tools")
         return {"tools": [TOOL]}
 
-    shelf = Shelf("up", ask, None, lambda kind: None)
+    shelf = Shelf("up", ask, None, lambda kind, known: None)
     assert not await shelf.settle("tools", 0.5)
     assert len(asked) < 10

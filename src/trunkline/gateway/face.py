@@ -85,7 +85,6 @@ class Face:
         self._listeners: list[Callable[[Change], None]] = []
         self._followed: dict[str, tuple[Route, int]] = {}
         self._hidden: frozenset[str] = frozenset()
-        self._learned: set[tuple[str, Kind]] = set()
         self._lacked: set[Kind] = set()
         self._catalog: Catalog | None = None
         self._tell = {name: partial(self._heard, name) for name in self._upstreams}
@@ -260,7 +259,6 @@ class Face:
         self._started = True
         self._dialler.hold()
         for upstream in self._upstreams.values():
-            self._learned.update((upstream.name, kind) for kind in upstream.shelf.lists)
             upstream.listeners.append(self._tell[upstream.name])
             upstream.start()
 
@@ -449,7 +447,7 @@ class Face:
             return
         self._catalog = None
         if kind is not None:
-            self._publish(Change(_CHANGES[kind], here=not self._is_news(name, kind)))
+            self._publish(Change(_CHANGES[kind], here=not self._is_news(kind, everywhere)))
             return
         hidden = frozenset(upstream.name for upstream in self._upstreams.values() if upstream.hidden)
         if hidden != self._hidden:
@@ -457,14 +455,13 @@ class Face:
             for changed in ("tools", "prompts", "resources"):
                 self._publish(Change(changed))
 
-    def _is_news(self, name: str, kind: Kind) -> bool:
+    def _is_news(self, kind: Kind, known: bool) -> bool:
         """Whether clients of all replicas are told of a list that changed.
 
         Replicas notice one after the other, and whoever was told by the first may have asked the last. What a replica
         learns at its start is no news elsewhere, unless it gave a list out without it.
         """
-        news = (name, kind) in self._learned or kind in self._lacked
-        self._learned.add((name, kind))
+        news = known or kind in self._lacked
         if not self.lacking(kind):
             self._lacked.discard(kind)
         return news

@@ -48,11 +48,11 @@ class Shelf:
         upstream: its name, for the log.
         ask: sends a list request.
         admits: which tools are let through.
-        changed: told when a list differs from what it was.
+        changed: told when a list differs from what it was, and whether it was known at all.
     """
 
     def __init__(
-        self, upstream: str, ask: Ask, admits: Callable[[str], bool] | None, changed: Callable[[Kind], None]
+        self, upstream: str, ask: Ask, admits: Callable[[str], bool] | None, changed: Callable[[Kind, bool], None]
     ) -> None:
         self.lists: dict[Kind, Listed] = {}
         self.error = ""
@@ -118,7 +118,7 @@ class Shelf:
             self.lists["tools"] = after = self._judge.judged(before, self._judge.digested(before.items))
             if after.refused != before.refused:
                 self._log(refusals(before, after))
-                self._changed("tools")
+                self._changed("tools", True)
 
     async def stop(self) -> None:
         """End what is being fetched."""
@@ -165,7 +165,7 @@ class Shelf:
         if before is None or before.items != share.items:
             if kind == "tools":
                 self._compare(before, share)
-            self._changed(kind)
+            self._changed(kind, before is not None)
 
     async def _pages(self, kind: Kind) -> Listed:
         pages: list[Mapping[str, object]] = []

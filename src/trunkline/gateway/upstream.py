@@ -87,8 +87,8 @@ class Upstream:
         """What it declared when it was last connected."""
         self.listeners: list[Callable[[Kind | None, str | None, bool], None]] = []
         """Told (kind, None) of a changed list, (None, uri) of a changed resource, (None, None) of another state; and
-        whether a resource is for clients of other replicas too."""
-        self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind: self._tell(kind, None))
+        whether clients of other replicas may have been given what it was before."""
+        self.shelf = Shelf(self.name, self._list, entry.admits, lambda kind, known: self._tell(kind, None, known))
         self.mask = Mask(entry.secret_values)
         self._limits = limits
         self.approval = Approval(self.name, self.shelf, limits.lists)

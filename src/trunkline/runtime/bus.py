@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from trunkline.engine.doors import Change, Replicas
 
@@ -38,11 +39,10 @@ class SharedBus:
 
     def publish(self, change: Change) -> None:
         """Tell every listener here at once, and those of other replicas soon where it is not for this one alone."""
-        if change.here:
-            change = Change(change.kind, change.uri, change.owner)
-        else:
+        if not change.here:
             self._replicas.broadcast(self._topic, _encode(change))
-        self._deliver(change)
+        # Listeners keep what waits for them once each, wherever it was heard.
+        self._deliver(replace(change, here=False))
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Be told; returns what ends it."""
