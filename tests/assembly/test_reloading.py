@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.callers import Caller, descendants, until
+from trunkline.assembly import reloading as reloading_module
 from trunkline.assembly.gateway import Gateway, read_gateway
 from trunkline.assembly.lockfile import lock_path, write_lock
 from trunkline.assembly.plan import Remembered
 from trunkline.assembly.reloading import Reloader, reloading
+from trunkline.assembly.settings import Settings, read_settings
 from trunkline.errors import ProtocolError, ToolRefused
 from trunkline.gateway.pins import ServerPins, digest, pins_of
 
@@ -156,6 +158,22 @@ async def until_called(caller: Caller, server: str) -> list[str]:
                 return await who(caller, server)
             except ProtocolError:
                 await asyncio.sleep(0.05)
+
+
+async def test_an_edit_right_after_the_file_was_read_is_not_lost(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write("a")
+    edits = [("a", "b", "c"), ("a", "b")]
+
+    def read_and_edited(path: str) -> Settings:
+        settings = read_settings(path)
+        if edits and len(settings.servers) != 1:
+            file.write(*edits.pop())
+        return settings
+
+    async with running(file) as (gateway, _):
+        monkeypatch.setattr(reloading_module, "read_settings", read_and_edited)
+        file.write("a", "z")
+        await until(lambda: not edits and names(gateway) == ["a", "b", "c"])
 
 
 async def test_twenty_edits_in_a_row_end_in_the_last_one(file: File) -> None:

@@ -48,7 +48,10 @@ class Reloader:
         self._environment = environment
         self._remembered = remembered
         self._period = period
-        self._watch = Watch(gateway.plan.files)
+        # The lock file is looked at although nothing may be pinned: one that is bad or gone may be good again later.
+        self._own = frozenset({Path(self._path), lock_path(self._path)})
+        self._files = self._own | gateway.plan.files
+        self._watch = Watch(self._files)
         self._wanted = asyncio.Event()
         remembered.stop_asking()
 
@@ -74,7 +77,7 @@ class Reloader:
         try:
             plan = await asyncio.to_thread(self._read)
             if plan is None:
-                # Somebody is still writing: what was read is already out of date.
+                # Somebody is still writing, and what was read is already out of date; or it is read again, watched.
                 self.wake()
                 await asyncio.sleep(0.05)
                 return
@@ -85,18 +88,23 @@ class Reloader:
             _log.warning("configuration %s was not reloaded: %s", self._path, error.message)
 
     def _read(self) -> Plan | None:
-        """The plan of what the files say now; None when they changed meanwhile."""
-        # The lock file is looked at although nothing may be pinned: one that is bad or gone may be good again later.
-        files = {Path(self._path), lock_path(self._path)}
-        first = Watch(files)
-        self._watch = first
+        """The plan of what the files say now; None when they changed meanwhile, or others than those watched were read.
+
+        What is read is looked at before: an edit right after the reading is then no part of what was looked at.
+        """
+        self._watch = Watch(self._files)
         settings = read_settings(self._path)
-        self._watch = first = Watch({*files, *settings.includes})
+        if not self._files.issuperset(settings.includes):
+            self._files |= set(settings.includes)
+            return None
         if settings.faults:
             raise ConfigError("\n".join(settings.faults))
         plan = fill_in(settings, self._environment, self._remembered, self._gateway.pins)
-        self._watch = Watch(plan.files)
-        if first.changed():
+        files = self._own | plan.files
+        if files != self._files:
+            self._files = files
+            return None
+        if self._watch.changed():
             return None
         wrong = document_faults(plan, self._gateway.plan.entries)
         if wrong:
