@@ -11,6 +11,7 @@ import pytest
 
 from tests.extensions.tasks.calling import ENDED, Caller, Refused, calling
 from trunkline import Context, Principal, Server, StaticTokens, TaskPolicy
+from trunkline.extensions.tasks.store import TaskStore
 
 FORM = {
     "type": "object",
@@ -122,6 +123,24 @@ async def test_an_expired_task_is_gone_and_its_owner_alone_is_told_so(ann: Calle
     assert "secret" not in str(told)
     assert (unknown.value.code, unknown.value.message) == (-32602, guessed.value.message)
     assert unknown.value.data == guessed.value.data
+
+
+async def test_a_task_that_expires_while_it_is_shown_is_gone_too(ann: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = TaskStore.outcome
+
+    async def after_its_end(store: TaskStore, id: str) -> bytes | None:
+        while not (await store.load(id)).erased:
+            await asyncio.sleep(0.05)
+        return await outcome(store, id)
+
+    id = await ann.start("brief")
+    await ann.ended(id)
+    monkeypatch.setattr(TaskStore, "outcome", after_its_end)
+    async with asyncio.timeout(20):
+        with pytest.raises(Refused) as told:
+            await ann.get(id)
+
+    assert (told.value.code, told.value.data["dev.trunkline/reason"]) == (-32602, "expired")
 
 
 async def test_a_task_that_does_not_end_in_time_fails_and_its_listener_is_told(ann: Caller) -> None:

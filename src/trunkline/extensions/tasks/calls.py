@@ -203,7 +203,10 @@ class Calls:
         task = await store.load(uri.removeprefix(LINK))
         if task is None or task.owner != context.principal.owner or task.erased:
             raise ResourceNotFound(uri[:200])
-        text = json.encode(await shown(store, task)).decode()
+        found = await shown(store, task)
+        if found is None:
+            raise ResourceNotFound(uri[:200])
+        text = json.encode(found).decode()
         contents = {"uri": uri, "mimeType": "application/json", "text": text}
         return {"contents": [contents], "ttlMs": 0, "cacheScope": "private"}
 

@@ -159,10 +159,11 @@ class _TaskEar:
         """The task as `tasks/get` would show it at this instant (tasks, section 5)."""
         try:
             task = await self._store.load(name)
-            told = {} if task is None else await shown(self._store, task)
+            told = None if task is None else await shown(self._store, task)
             # Of a task whose life ended before it did, the error is left; of others that have expired there is nothing.
-            gone = task is None or (task.erased and "error" not in told)
-            return None if gone else ("notifications/tasks", told)
+            if task is None or told is None or (task.erased and "error" not in told):
+                return None
+            return "notifications/tasks", told
         except StorageUnavailable as error:
             logger.warning("a listener is told of task %s later: %s", name, error)
             asyncio.get_running_loop().call_later(_AGAIN, self._again, name)

@@ -51,7 +51,10 @@ class Methods:
         if carried is not None:
             return await carried.get()
         task = await self._task(context)
-        return await shown(self._store(), task)
+        found = await shown(self._store(), task)
+        if found is None:
+            raise expired(task)
+        return found
 
     async def update(self, context: Context) -> Result:
         """Answers of the client; those to no open question are ignored (tasks, section 5)."""

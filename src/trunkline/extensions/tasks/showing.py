@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from trunkline.extensions.tasks.store import TaskStore
 
 
-async def shown(store: "TaskStore", task: Task) -> Result:
-    """A task in full: what `tasks/get` answers and what its listeners are told (tasks, section 3, DetailedTask)."""
-    outcome = await store.outcome(task.id) if task.status in ("completed", "failed") else None
-    return detailed(task, outcome)
+async def shown(store: "TaskStore", task: Task) -> Result | None:
+    """A task in full: what `tasks/get` answers and what its listeners are told (tasks, section 3, DetailedTask).
+
+    None for one that ended with an outcome which is erased, if only since it was loaded: it is shown whole, or not.
+    """
+    if task.status not in ("completed", "failed"):
+        return detailed(task, None)
+    outcome = await store.outcome(task.id)
+    return None if outcome is None else detailed(task, outcome)
 
 
 def created(task: Task) -> Result:
