@@ -186,10 +186,31 @@ class TestStreams:
         assert len(set(ids)) == len(ids) == 22
         for place, id in enumerate(ids):
             resumed = Events(await web.get(Last_Event_ID=id))
+            first = await resumed.event()
+            assert (first.id, first.data) == (id, "")
             seen = []
             while (event := await resumed.event()) is not None:
                 seen.append(event.id)
             assert seen == ids[place + 1 :]
+
+    async def test_a_client_that_forgets_what_it_resumed_after_can_resume_again(self, web: Web, stage: Stage) -> None:
+        await web.begin()
+        events = Events(await web.post(call(1, "wait", token="t")))
+        await events.message()
+        again = Events(await web.get(Last_Event_ID=events.last))
+        assert ((await again.event()).data, again.last) == ("", events.last)
+        again.response.close()
+        once_more = Events(await web.get(Last_Event_ID=again.last))
+        stage.gate.set()
+        assert words((await once_more.rest())[-1]) == "waited"
+
+    async def test_older_revisions_get_no_event_without_data_when_they_resume(self, web: Web, stage: Stage) -> None:
+        await web.begin("2025-06-18")
+        events = Events(await web.post(call(1, "wait", token="t")))
+        await events.message()
+        again = Events(await web.get(Last_Event_ID=events.last))
+        stage.gate.set()
+        assert (await again.event()).data
 
     async def test_an_author_lets_the_client_hang_up_and_come_back(self, web: Web, stage: Stage) -> None:
         await web.begin()

@@ -198,6 +198,15 @@ class TestStreams:
             assert told[1]["error"]["data"] == {"dev.trunkline/retry": True, "dev.trunkline/mayHaveRun": True}
             assert len(told) == 2
 
+    async def test_one_that_breaks_again_before_anything_was_said_is_found_again(self, pair: Pair) -> None:
+        a, b = pair
+        await a.web.begin()
+        stream = Events(await a.web.post(call(1, "wait", token="t")))
+        await stream.message()
+        stream.response.close()
+        resumed = Events(await b.at(a.web).get(Last_Event_ID=stream.last))
+        assert ((await resumed.event()).data, resumed.last) == ("", stream.last)
+
     async def test_one_of_another_session_is_unknown(self, pair: Pair) -> None:
         a, b = pair
         await a.web.begin()

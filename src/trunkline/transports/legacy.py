@@ -192,10 +192,7 @@ class Legacy:
             return last
         missed = await self._application.shared.events.after(session.facts.key, last) if last else None
         connection.queue.extend(missed.events if missed is not None else ())
-        after = ear.sent
-        if ear.priming:
-            connection.queue.append((after, b""))
-        return after or None
+        return ear.sent or None
 
     async def _take(self, session: HTTPSession, message: Message) -> None:
         """A notification or a response, which may be for another replica; what nobody waits for is taken in silence."""

@@ -52,6 +52,8 @@ async def resume(session: HTTPSession, name: str, event: str, connect: Callable[
 async def _follow(events: EventLog, session: str, stream: Stream, event: str) -> None:
     """Pass on what is written after `event` until the stream is complete."""
     await stream.ready()
+    # As `Stream.attach` does.
+    stream.pass_on([(event, b"")])
     answered: set[Id] = set()
     pause = 0
     while not stream.done:

@@ -176,11 +176,15 @@ class Stream:
             self._wake()
 
     async def attach(self, connection: "Connection", after: str | None) -> None:
-        """Go on by this connection, with what followed the event `after`; another connection it had ends."""
+        """Go on by this connection, with what followed the event `after`; another connection it had ends.
+
+        The event is named again before (2025-11-25, Sending Messages, item 6): there are clients that know no other
+        when this connection breaks too, and would take that for the end of their call.
+        """
         async with self._lock:
-            if after is not None:
-                tail = await self._events.after(self._session, after)
-                connection.queue.extend(tail.events if tail is not None else ())
+            tail = None if after is None else await self._events.after(self._session, after)
+            if after is not None and tail is not None:
+                connection.queue.extend([(after, b""), *tail.events])
             previous, self.connection = self.connection, connection
             self._unread = 0
             self._release()
