@@ -48,11 +48,13 @@ class GivenUp:
         who: the class of the client.
         when: by the wall clock.
         why: what the client said.
+        caller: it is the client that calls, not the one that listens: a call whose answer it missed waits in vain.
     """
 
     who: str
     when: float
     why: str
+    caller: bool = False
 
 
 @dataclass
@@ -111,8 +113,9 @@ class Ledger:
             retried = sum(bool(call.retries) for call in calls)
             numbers = f"{len(calls):>7}{len(calls) - len(bad):>9}{retried:>8}{len(bad):>7}"
             lines.append(f"{who:<22}{what:<22}{numbers}  {_reasons(bad)}")
-        for (who, why), count in sorted(Counter((one.who, one.why) for one in self.given_up).items()):
-            lines.append(f"{who:<22}{'listener gave up':<22}{count:>7} × {why} (a limit of its own; it was made anew)")
+        for (who, caller, why), count in sorted(Counter((o.who, o.caller, o.why) for o in self.given_up).items()):
+            what, after = ("caller", "it calls on") if caller else ("listener", "it was made anew")
+            lines.append(f"{who:<22}{what + ' gave up':<22}{count:>7} × {why} (a limit of its own; {after})")
         blows = Counter(blow.what for blow in self.blows)
         lines.append(", ".join(f"{count} {what}" for what, count in sorted(blows.items())))
         return "\n".join(lines)

@@ -86,7 +86,8 @@ class Other:
             elif "tools" in told:
                 self.view = told
             elif "gave_up" in told:
-                self._ledger.given_up.append(GivenUp(self.who, told["when"], told["gave_up"]))
+                caller = bool(told.get("caller"))
+                self._ledger.given_up.append(GivenUp(self.who, told["when"], told["gave_up"], caller))
             elif "note" in told:
                 self.notes.append(told["note"])
                 if told["note"].startswith("unhandled"):

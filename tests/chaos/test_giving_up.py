@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import processes
-from tests.chaos.ledger import GivenUp, Ledger
+from tests.chaos.ledger import Call, GivenUp, Ledger
 from tests.chaos.storm import Shape, Storm
 from tests.chaos.verdict import faults
 
@@ -41,6 +41,7 @@ async def test_listeners_that_gave_up_are_counted_and_made_anew(home: Path) -> N
     table = storm.ledger.table()
     for who in LEGACY:
         assert any(line.startswith(who) and "listener gave up" in line for line in table.splitlines()), table
+    assert "caller gave up" in table
 
 
 def test_a_listener_that_gives_up_while_all_replicas_are_there_is_a_fault() -> None:
@@ -54,3 +55,18 @@ def test_a_listener_that_gives_up_while_all_replicas_are_there_is_a_fault() -> N
         GivenUp("python-sdk legacy", over + 300, "GET stream max reconnection attempts (2) exceeded")
     )
     assert len(faults(ledger, {})) == 1
+
+
+def test_a_legacy_call_that_waits_in_vain_is_excused_only_where_its_client_gave_its_stream_up() -> None:
+    ledger = Ledger()
+    with ledger.blow("kill"):
+        pass
+    over = ledger.blows[0].over
+    waits = Call("typescript legacy", "held", over - 1, over + 19, "SdkError: Request timed out", retriable=True)
+    ledger.calls.append(waits)
+    ledger.given_up.append(GivenUp("typescript legacy", over + 3, "Maximum reconnection attempts (2) exceeded."))
+    assert len(faults(ledger, {})) == 1
+    ledger.given_up.append(
+        GivenUp("typescript legacy", over + 3, "Maximum reconnection attempts (2) exceeded.", caller=True)
+    )
+    assert not faults(ledger, {})

@@ -17,7 +17,7 @@ CUT = re.compile(
 DEAF = re.compile(r"timed out")
 """The TypeScript client does not notice that a modern call's stream has ended without its response, and waits on.
 
-So it does in a legacy session whose stream breaks again while it is resumed.
+So it does in a legacy session when it has given the stream up, which it says.
 """
 
 NOT_HELD = re.compile(r"no longer holds this call open.*without requestState")
@@ -28,7 +28,7 @@ def faults(ledger: Ledger, executions: Mapping[str, int]) -> list[str]:
     """Everything that should not have happened."""
     found = [_told(ledger, call) for call in ledger.failed() if not _forgivable(ledger, call)]
     found += [
-        f"{one.who}: its listener gave up while all replicas were there: {one.why}"
+        f"{one.who}: it gave a stream up while all replicas were there: {one.why}"
         for one in ledger.given_up
         if not ledger.explained(one)
     ]
@@ -41,18 +41,27 @@ def _forgivable(ledger: Ledger, call: Call) -> bool:
     """Whether the replica a call was at was killed, and the caller is told as promised."""
     if not ledger.struck(call) or not call.retriable:
         return False
+    if call.who.startswith("typescript") and DEAF.search(call.why):
+        return _deaf(ledger, call)
     if call.what.startswith("held"):
         return bool(NOT_HELD.search(call.why) or CUT.search(call.why))
     if call.who.startswith("ours") and call.what.split()[0] in SAFE:
         return False
-    if call.who.startswith("typescript") and DEAF.search(call.why):
-        return True
     return bool(CUT.search(call.why))
+
+
+def _deaf(ledger: Ledger, call: Call) -> bool:
+    """Whether the TypeScript client could not notice what became of a call."""
+    if call.who.endswith("modern"):
+        return True
+    return any(one.caller and one.who == call.who and call.began < one.when < call.ended for one in ledger.given_up)
 
 
 def _told(ledger: Ledger, call: Call) -> str:
     blows = ", ".join(
-        f"{blow.what} {blow.began - call.began:+.1f}..{blow.over - call.began:+.1f}" for blow in ledger.blows
+        f"{blow.what} {blow.began - call.began:+.1f}..{blow.over - call.began:+.1f}"
+        for blow in ledger.blows
+        if blow.over > call.began - 30 and blow.began < call.ended
     )
     told = f"{call.who}: {call.what} after {call.ended - call.began:.1f} s: {call.why} (retriable: {call.retriable})"
     return f"{told}; from its beginning on: {blows}"

@@ -44,9 +44,9 @@ async function connected(onChange, onGivenUp) {
     client.setNotificationHandler('notifications/resources/updated', onChange);
   }
   client.onerror = error => {
-    if (!onGivenUp || !GIVEN_UP.test(error?.message)) return;
-    say({ gave_up: error.message, when: Date.now() / 1000 });
-    onGivenUp();
+    if (!GIVEN_UP.test(error?.message)) return;
+    say({ gave_up: error.message, when: Date.now() / 1000, caller: !onGivenUp });
+    onGivenUp?.();
   };
   await client.connect(new StreamableHTTPClientTransport(new URL(url)));
   return client;
