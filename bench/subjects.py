@@ -47,7 +47,7 @@ class Subject:
 
 ECHO = Subject("echo", "bench.apps.echo:standard", factory=False, expected='"a":%s*2')
 FAST_ECHO = Subject("echo, msgspec", "bench.apps.echo:fast", factory=False, expected='"a":%s*2')
-SIGNED = Subject("trunkline, signed in", "bench.apps.ours:signed_in")
+SIGNED = Subject("trunkline, signed in", "bench.apps.signed:signed_in")
 ASYNC = Subject("trunkline, async tool", "bench.apps.ours:async_tool")
 SYNC = Subject("trunkline, sync tool", "bench.apps.ours:sync_tool")
 CHANGING = Subject("trunkline, changing list", "bench.apps.ours:changing")

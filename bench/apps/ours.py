@@ -2,8 +2,7 @@
 
 import os
 
-from bench.signing import AUDIENCE, ISSUER, Known
-from trunkline import Context, Principal, ResourceServer, Scopes, Server
+from trunkline import Context, Principal, Server
 from trunkline.engine.doors import CallNext, RequestFacts, Result
 from trunkline.errors import Unauthenticated
 from trunkline.transports.http import HTTPTransport
@@ -48,13 +47,6 @@ def _sync(server: Server) -> Server:
         return a + b
 
     return server
-
-
-def signed_in() -> HTTPTransport:
-    """A coroutine function, for callers with an access token and a scope."""
-    resource = ResourceServer(ISSUER, AUDIENCE, scopes=Scopes(always=("mcp",), tools={"delete_*": ("write",)}))
-    resource._keys = Known()  # type: ignore[assignment]
-    return _async(Server("bench", auth=resource)).app
 
 
 def async_tool() -> HTTPTransport:
