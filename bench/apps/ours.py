@@ -31,7 +31,9 @@ def _hooked() -> Server:
     return Server("bench", auth=Tokens(), interceptors=[passing] * 5)
 
 
-def _async(server: Server) -> Server:
+def adding(server: Server) -> Server:
+    """Give a server the tool that is called, as a coroutine function."""
+
     @server.tool
     async def add(a: int, b: int) -> int:
         """Add two numbers."""
@@ -51,7 +53,7 @@ def _sync(server: Server) -> Server:
 
 def async_tool() -> HTTPTransport:
     """A coroutine function, nothing else."""
-    return _async(Server("bench")).app
+    return adding(Server("bench")).app
 
 
 def sync_tool() -> HTTPTransport:
@@ -80,7 +82,7 @@ def changing() -> HTTPTransport:
 
 def hooks() -> HTTPTransport:
     """A coroutine function behind an authenticator and five interceptors."""
-    return _async(_hooked()).app
+    return adding(_hooked()).app
 
 
 def hooks_sync() -> HTTPTransport:
@@ -90,7 +92,7 @@ def hooks_sync() -> HTTPTransport:
 
 def hooks_many() -> HTTPTransport:
     """A coroutine function among 999 others, behind an authenticator and five interceptors."""
-    server = _async(_hooked())
+    server = adding(_hooked())
     for number in range(999):
 
         @server.tool(name=f"other_{number}")
